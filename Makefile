@@ -1,0 +1,63 @@
+# Every verb sets up what it needs, once. `make help` lists them.
+
+# The start of everything; environments get their own interpreter.
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+# Harness and tests always run on a GIL build, the same for every row.
+LAB = PYTHON="$(PYTHON)" PYTHON_CHOSEN=$(if $(filter file default,$(origin PYTHON)),,yes) exec sh experiment/setup/start.sh
+
+# An option only where its variable is set: $(call option,VARIANT,variant)
+option = $(if $($(1)),--$(2) "$($(1))")
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help experiment conformance test check bench doctor lock clean
+
+help: ## list verbs and variables
+	@echo "make VERB [VARIABLE=value …]"
+	@sed -n 's/^\([a-z][a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r verb what; do printf '  %-12s %s\n' "$$verb" "$$what"; done
+	@echo "variables"
+	@sed -n 's/^#: \([A-Z_]*\) */\1\t/p' Makefile | while IFS='	' read -r name what; do printf '  %-12s %s\n' "$$name" "$$what"; done
+
+#: VARIANT      row of experiments.toml (gil)
+#: SHAPE        what the gateway is given: cpuset-1 cpuset-2 quota-1 … (cpuset-1)
+#: TIMING       full, quick or smoke (quick)
+#: SESSIONS     one point, or a list: 200,300 (a ladder)
+#: TARGET       ws://host:port of a gateway that already runs; none is started
+#: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
+#: INFER_PORT   port the simulator is served on
+#: RESULTS      folder the run is stored in (results)
+#: PYTHON       CPython >= 3.11 to start set-up with (python3)
+#: PYTEST_ARGS  passed on to pytest
+#: LAB_RETRY    1: try again what failed to install or build within the last day
+
+experiment: ## measure a variant: table, bracket, and RESULT results/<run> as the last line
+	@$(LAB) harness -- -m experiment $(call option,VARIANT,variant) $(call option,SHAPE,shape) $(call option,TIMING,timing) \
+		$(call option,SESSIONS,sessions) $(call option,TARGET,target) $(call option,HARNESS,harness) \
+		$(call option,INFER_PORT,infer-port) $(call option,RESULTS,results)
+
+conformance: ## the wire contract as a black box, one line per rule (VARIANT or TARGET, INFER_PORT)
+	@$(LAB) harness -- -m experiment conformance $(call option,VARIANT,variant) $(call option,TARGET,target) \
+		$(call option,INFER_PORT,infer-port)
+
+test: check ## check, then every test
+	@$(LAB) test -- -m pytest $(PYTEST_ARGS)
+
+check: ## ruff and mypy
+	@$(LAB) test -- -m ruff check --quiet .
+	@$(LAB) test -- -m ruff format --check --quiet .
+	@$(LAB) test -- -m mypy
+
+bench: ## what core, load generator and simulator cost by themselves
+	@$(LAB) test -- -m experiment bench
+
+doctor: ## what is here, what is missing, how to mend it
+	@$(LAB) harness --survey-on-failure -- -m experiment doctor
+
+lock: ## compile requirements/*.txt from pyproject.toml again
+	@$(LAB) --lock
+
+clean: ## remove environments, tools and caches of the checkout; results and built interpreters stay
+	@rm -rf .lab .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Benchmarks that `make bench` runs, each in a process of its own."""

@@ -1,0 +1,35 @@
+"""The host side of the runner: CPUs, groups, processes, what they use, and what a killed run left. Re-exports only."""
+
+from experiment.host.affinity import AffinityGroup
+from experiment.host.cgroups import Group, make_group
+from experiment.host.hierarchies import CgroupHost, detect
+from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
+from experiment.host.machine import CpuPlan, cpu_plan, facts, usable_cpus
+from experiment.host.processes import Command, Exit, Role
+from experiment.host.registry import Run, clean_leftovers
+from experiment.host.sampling import Sampler, Snapshot, window
+
+__all__ = [
+    "AffinityGroup",
+    "CgroupHost",
+    "Command",
+    "CpuPlan",
+    "Exit",
+    "Group",
+    "GroupStuck",
+    "Limits",
+    "Role",
+    "RoleGroup",
+    "Run",
+    "Sampler",
+    "ShapeRefused",
+    "Snapshot",
+    "Usage",
+    "clean_leftovers",
+    "cpu_plan",
+    "detect",
+    "facts",
+    "make_group",
+    "usable_cpus",
+    "window",
+]

@@ -1,0 +1,179 @@
+"""Facts about this machine for a run's manifest (none that names its owner), and which CPUs gateway and harness get.
+What cannot be found out is None.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import platform
+import re
+import resource
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from experiment.host.hierarchies import CgroupHost, detect
+from experiment.host.limits import ShapeRefused
+
+
+@dataclass(frozen=True)
+class CpuPlan:
+    """CPU numbers of the gateway and of the harness (simulator and load generator); `shared` when they overlap."""
+
+    gateway: frozenset[int]
+    harness: frozenset[int]
+    shared: bool
+
+
+def usable_cpus() -> frozenset[int]:
+    """CPUs that this process may run on: fewer than the machine has, under taskset, a cpuset or in a container."""
+    return frozenset(os.sched_getaffinity(0))
+
+
+def cpu_plan(
+    vcpus: float, mode: Literal["cpuset", "quota"], cores: Collection[int], harness_shared: bool = False
+) -> CpuPlan:
+    """Pure. `cores` are the usable CPU numbers.
+
+    cpuset: the gateway takes the highest `vcpus`, the harness the others. quota: less than one vCPU goes on the
+    highest core; from one on, the gateway is spread over the upper half (at least ceil(vcpus), at most all but one),
+    as a quota in production is, and the harness has the rest.
+
+    Raises ShapeRefused when one core would not be left for the harness, unless `harness_shared`, and always when
+    the gateway alone needs more cores than there are, or a cpuset a fraction of one.
+    """
+    numbers = sorted(cores)
+    if not numbers:
+        raise ShapeRefused("no usable CPU was given")
+    if not vcpus > 0 or not math.isfinite(vcpus):
+        raise ShapeRefused(f"vCPUs must be a number above 0, not {vcpus:g}")
+    if mode == "cpuset" and vcpus != int(vcpus):
+        raise ShapeRefused(f"a cpuset is made of whole cores; {vcpus:g} vCPU needs mode quota")
+    need = math.ceil(vcpus)
+    if need > len(numbers):
+        raise ShapeRefused(f"{vcpus:g} vCPU needs {need} cores; {len(numbers)} can be used here")
+    if need + 1 > len(numbers):
+        if not harness_shared:
+            raise ShapeRefused(
+                f"{vcpus:g} vCPU needs {need} cores and one for the harness; {len(numbers)} can be used here. "
+                "HARNESS=shared runs it all the same, labelled, and gives no ceiling"
+            )
+        return CpuPlan(frozenset(numbers[-need:]), frozenset(numbers), shared=True)
+    spread = mode == "quota" and vcpus >= 1
+    width = min(len(numbers) - 1, max(need, math.ceil(len(numbers) / 2))) if spread else need
+    return CpuPlan(frozenset(numbers[-width:]), frozenset(numbers[:-width]), shared=False)
+
+
+def facts(host: CgroupHost | None = None) -> dict[str, Any]:
+    """JSON-ready; no host name, no user name, no address."""
+    host = host or detect()
+    system = os.uname()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return {
+        "system": system.sysname,
+        "kernel": system.release,
+        "kernel_build": system.version,
+        "machine": system.machine,
+        "libc": " ".join(platform.libc_ver()).strip() or None,
+        "cpu_model": cpu_model(),
+        "cpus": os.cpu_count(),
+        "cpus_usable": sorted(usable_cpus()),
+        "cores_physical": psutil.cpu_count(logical=False),
+        "cpus_sharing_a_core": _sibling_groups(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "swap_bytes": _swap_bytes(),
+        "virtualisation": virtualisation(),
+        "container": container(),
+        "cgroup": host.kind,
+        "cgroup_writable": host.writable,
+        "cgroup_controllers": sorted(host.controllers),
+        "cgroup_explained": host.explain(),
+        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "kernel_hz": kernel_hz(),
+        "cfs_bandwidth_slice_us": _number("/proc/sys/kernel/sched_cfs_bandwidth_slice_us"),
+        "scheduler_base_slice_ns": _number("/sys/kernel/debug/sched/base_slice_ns"),
+        "clocksource": _text("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        "monotonic_resolution_ns": round(time.get_clock_info("monotonic").resolution * 1e9),
+        "open_files_soft": soft,
+        "open_files_hard": hard,
+        "ephemeral_ports": _numbers("/proc/sys/net/ipv4/ip_local_port_range"),
+        "somaxconn": _number("/proc/sys/net/core/somaxconn"),
+        "tcp_memory_pages": _numbers("/proc/sys/net/ipv4/tcp_mem"),
+        "load_average": list(os.getloadavg()),
+    }
+
+
+def cpu_model() -> str | None:
+    match = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", _text("/proc/cpuinfo") or "", re.MULTILINE)
+    return match[1].strip() if match else None
+
+
+def virtualisation() -> str | None:
+    """A hint: what the firmware or Xen calls the machine, or just "hypervisor" from the CPU's own flag."""
+    if hypervisor := _text("/sys/hypervisor/type"):
+        return hypervisor
+    if not re.search(r"^flags\s*:.*\bhypervisor\b", _text("/proc/cpuinfo") or "", re.MULTILINE):
+        return None
+    names = (_text(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name"))
+    return " ".join(name for name in names if name) or "hypervisor"
+
+
+def container() -> str | None:
+    if Path("/.dockerenv").exists():
+        return "docker"
+    return "podman" if Path("/run/.containerenv").exists() else None
+
+
+def kernel_hz() -> int | None:
+    """The scheduler's tick rate, from the kernel's own configuration (`getconf CLK_TCK` is always 100)."""
+    try:
+        config = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
+    except OSError:
+        config = _text(f"/boot/config-{os.uname().release}") or ""
+    match = re.search(r"^CONFIG_HZ=(\d+)$", config, re.MULTILINE)
+    return int(match[1]) if match else None
+
+
+def _sibling_groups() -> list[list[int]] | None:
+    """CPUs that are hardware threads of one core; [] where every CPU has a core of its own."""
+    groups = set()
+    for cpu in sorted(usable_cpus()):
+        text = _text(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        if text is None:
+            return None
+        groups.add(text)
+    return [members for text in sorted(groups) if len(members := _parse_cpus(text)) > 1]
+
+
+def _parse_cpus(text: str) -> list[int]:
+    """`"0-2,8"` → [0, 1, 2, 8]."""
+    bounds = (part.partition("-") for part in text.split(","))
+    return [cpu for first, _, last in bounds for cpu in range(int(first), int(last or first) + 1)]
+
+
+def _swap_bytes() -> int | None:
+    match = re.search(r"^SwapTotal:\s+(\d+) kB", _text("/proc/meminfo") or "", re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def _number(path: str) -> int | None:
+    numbers = _numbers(path)
+    return numbers[0] if numbers else None
+
+
+def _numbers(path: str) -> list[int] | None:
+    text = _text(path)
+    return [int(word) for word in text.split()] if text else None

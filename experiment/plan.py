@@ -1,0 +1,149 @@
+"""What was asked for, made whole: names looked up, the machine's cores dealt out, nothing started yet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from experiment.host import CpuPlan, Limits, cpu_plan, usable_cpus
+from experiment.tables import Config, ConfigError, Ladder, Shape, Timing, Variant
+
+EXTERNAL = "external"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of a person; None means the default of `experiments.toml`."""
+
+    results: Path
+    variant: str | None = None
+    shape: str | None = None
+    timing: str | None = None
+    sessions: str | None = None
+    """One number of sessions or a list, as typed: "300" or "200,300,400"."""
+    target: str | None = None
+    """The URL of a gateway that somebody else started."""
+    harness: str | None = None
+    infer_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a gateway listens."""
+
+    host: str
+    port: int
+
+    @property
+    def websocket_url(self) -> str:
+        """Where sessions connect."""
+        return f"ws://{self.host}:{self.port}/ws/stt"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One experiment, ready to run."""
+
+    config: Config
+    results: Path
+    variant_name: str
+    variant: Variant | None
+    """None for a gateway that is not ours to start."""
+    shape_name: str
+    shape: Shape | None
+    timing_name: str
+    timing: Timing
+    ladder: Ladder
+    sessions: tuple[int, ...]
+    """The points asked for; empty leaves the choice to the ladder."""
+    cpus: CpuPlan | None
+    """None for an external gateway: the harness then takes any core."""
+    target: Address | None
+    infer_port: int
+
+    @property
+    def name(self) -> str:
+        """For the run's folder and titles."""
+        return f"{self.variant_name}-{self.shape_name}-{self.timing_name}"
+
+    @property
+    def gateway_limits(self) -> Limits:
+        """What the gateway's group is given."""
+        if self.shape is None or self.cpus is None:
+            raise ValueError("an external gateway has no limits of ours")
+        quota = self.shape.vcpus if self.shape.mode == "quota" else None
+        return Limits(
+            cpus=self.cpus.gateway,
+            quota_vcpus=quota,
+            period_ms=self.shape.period_ms,
+            memory_bytes=self.shape.memory_mib * 2**20,
+        )
+
+    @property
+    def harness_limits(self) -> Limits:
+        """What the groups of simulator and load generator are given."""
+        return Limits(cpus=None if self.cpus is None else self.cpus.harness)
+
+
+def make_plan(config: Config, request: Request) -> Plan:
+    """Look every name up and deal out the cores.
+
+    Raises:
+        ConfigError: a name, number or URL that is not as expected.
+        ShapeRefused: the machine has too few cores for the shape.
+    """
+    defaults = config.defaults
+    timing_name = request.timing or defaults.timing
+    timing = config.timing(timing_name)
+    target = None if request.target is None else parse_target(request.target)
+    if target is not None and request.variant is not None:
+        raise ConfigError("TARGET is a gateway that already runs, VARIANT one to be started: give one of the two")
+    if target is not None and request.shape is not None:
+        raise ConfigError("SHAPE cannot be given to a gateway that already runs (TARGET): leave one of the two out")
+    if request.harness not in (None, "shared"):
+        raise ConfigError(f"HARNESS: expected 'shared' or nothing, got {request.harness!r}")
+    variant_name = request.variant or defaults.variant
+    variant = None if target else config.variant(variant_name)
+    shape_name = request.shape or defaults.shape
+    shape = None if target else config.shape(shape_name)
+    cpus = None
+    if shape is not None:
+        cpus = cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=request.harness == "shared")
+    return Plan(
+        config=config,
+        results=request.results,
+        variant_name=EXTERNAL if target else variant_name,
+        variant=variant,
+        shape_name=EXTERNAL if target else shape_name,
+        shape=shape,
+        timing_name=timing_name,
+        timing=timing,
+        ladder=config.ladder(defaults.ladder),
+        sessions=_parse_sessions(request.sessions),
+        cpus=cpus,
+        target=target,
+        infer_port=config.harness.infer_port if request.infer_port is None else request.infer_port,
+    )
+
+
+def parse_target(url: str) -> Address:
+    """`ws://HOST:PORT`, with or without the path of the contract, or the same with http."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("ws", "http") or not parts.hostname or not port or parts.path not in ("", "/", "/ws/stt"):
+        raise ConfigError(f"TARGET: expected ws://HOST:PORT of a gateway, got {url!r}")
+    return Address(parts.hostname, port)
+
+
+def _parse_sessions(text: str | None) -> tuple[int, ...]:
+    if not text:
+        return ()
+    try:
+        numbers = tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise ConfigError(f"SESSIONS: expected one number or a list such as 200,300,400, got {text!r}")
+    return numbers

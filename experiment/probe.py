@@ -1,0 +1,71 @@
+"""Asks a local HTTP server for a JSON object: health, and the simulator's figures. No load comes from here."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+
+class ProbeError(RuntimeError):
+    """No answer in time, or another one than expected; the text says which."""
+
+
+def _get(host: str, port: int, path: str) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ProbeError(f"GET {path} on {host}:{port}: expected 200, got {response.status}")
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ProbeError(f"GET {path} on {host}:{port}: expected a JSON object, got {body[:80]!r}")
+    return value
+
+
+async def get_json(host: str, port: int, path: str) -> dict[str, Any]:
+    """The JSON object behind a path.
+
+    Raises:
+        ProbeError: refused, no answer within 5 s, another status than 200, or no JSON object.
+    """
+    try:
+        return await anyio.to_thread.run_sync(_get, host, port, path)
+    except (OSError, http.client.HTTPException) as error:
+        raise ProbeError(f"GET {path} on {host}:{port}: {error or type(error).__name__}") from None
+
+
+async def wait_healthy(host: str, port: int, limit_s: float, give_up: Callable[[], str | None]) -> None:
+    """Wait until `GET /health` answers with `"ok": true`.
+
+    Args:
+        limit_s: how long at most.
+        give_up: asked between tries; a text says why waiting makes no sense (the process has ended).
+
+    Raises:
+        ProbeError: with the last answer, or what `give_up` said.
+    """
+    end_s = time.monotonic() + limit_s
+    while True:
+        try:
+            health = await get_json(host, port, "/health")
+            if health.get("ok") is True:
+                return
+            last = f'GET /health on {host}:{port}: expected "ok": true, got {health}'
+        except ProbeError as error:
+            last = str(error)
+        if (reason := give_up()) is not None:
+            raise ProbeError(reason)
+        if time.monotonic() > end_s:
+            raise ProbeError(f"not healthy within {limit_s:g} s; {last}")
+        await anyio.sleep(0.05)

@@ -1,0 +1,21 @@
+"""Set-up that nobody has to think about: interpreters, uv and locked virtual environments.
+
+Runs before anything is installed, so it needs only a CPython ≥ 3.11 and its standard library.
+"""
+
+from experiment.setup.environments import Environment, ensure
+from experiment.setup.facts import Interpreter, describe
+from experiment.setup.failures import Attempt, NotOnInterpreter, SetupError
+from experiment.setup.survey import Finding, survey
+
+__all__ = [
+    "Attempt",
+    "Environment",
+    "Finding",
+    "Interpreter",
+    "NotOnInterpreter",
+    "SetupError",
+    "describe",
+    "ensure",
+    "survey",
+]

@@ -1,0 +1,133 @@
+"""What an interpreter is, learned by running it; and whether that is what was asked for.
+
+Nothing here looks for, installs or builds an interpreter.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiment.setup.commands import run
+from experiment.setup.failures import Unavailable
+
+OLDEST_MINOR = 11  # the first CPython 3.x that the laboratory's own code runs on
+OLDEST_FREE_THREADED_MINOR = 13  # the first with a free-threaded build
+
+_PROBE = """
+import json, platform, sys, sysconfig
+v = sysconfig.get_config_var
+args = v("CONFIG_ARGS") or ""
+cflags = " ".join(str(v(name) or "") for name in ("PY_CFLAGS", "PY_CORE_CFLAGS", "PY_CFLAGS_NODIST"))
+gil = getattr(sys, "_is_gil_enabled", None)
+print(json.dumps({
+    "executable": sys.executable,
+    "base_executable": getattr(sys, "_base_executable", sys.executable),
+    "base_prefix": sys.base_prefix,
+    "implementation": sys.implementation.name,
+    "version": platform.python_version(),
+    "version_info": list(sys.version_info[:3]),
+    "build": list(platform.python_build()),
+    "compiler": platform.python_compiler(),
+    "free_threaded": bool(v("Py_GIL_DISABLED")),
+    "gil_enabled": True if gil is None else gil(),
+    "debug": bool(v("Py_DEBUG")),
+    "config_args": args,
+    "cflags": cflags.strip(),
+    "pgo": "--enable-optimizations" in args or "-fprofile-use" in cflags or "-fprofile-instr-use" in cflags,
+    "lto": "--with-lto" in args or "-flto" in cflags,
+    "jit": "--enable-experimental-jit" in args,
+    "tail_call": "--with-tail-call-interp" in args,
+    "libc": " ".join(platform.libc_ver()).strip(),
+    "machine": platform.machine(),
+}))
+"""
+
+
+def describe(executable: str | Path) -> dict[str, Any]:
+    """The facts of an interpreter, as it states them when run (isolated, so that PYTHON* variables do not count).
+
+    Keys: executable, base_executable, base_prefix, implementation, version ("3.13.5"), version_info ([3, 13, 5]),
+    build, compiler, free_threaded, gil_enabled, debug, config_args, cflags, pgo, lto, jit, tail_call, libc, machine.
+    Raises Unavailable where it does not run.
+    """
+    finished = run([executable, "-I", "-c", _PROBE], timeout_s=10)
+    if not finished.ok:
+        raise Unavailable(f"{executable} does not run: {finished.why()}")
+    try:
+        facts: dict[str, Any] = json.loads(finished.stdout)
+    except ValueError:
+        raise Unavailable(f"{executable} is no Python 3: it printed {finished.stdout[:80]!r}") from None
+    return facts
+
+
+@dataclass(frozen=True)
+class Request:
+    """An interpreter as a variant's row names it: "3.14" is a GIL build, "3.14t" a free-threaded one."""
+
+    minor: int
+    free_threaded: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Request":
+        match = re.fullmatch(r"3\.(\d+)(t?)", text)
+        if match is None:
+            raise ValueError(f'an interpreter is named "3.14" or "3.14t", not {text!r}')
+        return cls(int(match[1]), bool(match[2]))
+
+    def __str__(self) -> str:
+        return f"3.{self.minor}{'t' if self.free_threaded else ''}"
+
+    def mismatch(self, facts: dict[str, Any], *, allow_older: bool = False) -> str | None:
+        """Why these facts are not what is asked for, or None where they are.
+
+        `allow_older` also lets a stand-in pass: the same kind of build, older, but not too old for the laboratory.
+        """
+        if facts["implementation"] != "cpython":
+            return f"is {facts['implementation']}, not CPython"
+        if facts["debug"]:
+            return f"is a debug build of {facts['version']}"
+        if facts["free_threaded"] != self.free_threaded:
+            return f"is {facts['version']}, {'a free-threaded' if facts['free_threaded'] else 'a GIL'} build"
+        oldest = OLDEST_FREE_THREADED_MINOR if self.free_threaded else OLDEST_MINOR
+        major, minor, _ = facts["version_info"]
+        if major == 3 and (minor == self.minor or (allow_older and min(oldest, self.minor) <= minor < self.minor)):
+            return None
+        return f"is {facts['version']}"
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """The interpreter that answers a request. `source` says how it was come by; `version` never flatters a stand-in."""
+
+    requested: str
+    executable: str
+    version: str
+    free_threaded: bool
+    stand_in: bool
+    source: str
+    tag: str = field(init=False)  # the version as tables print it: "3.13.5t"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tag", f"{self.version}{'t' if self.free_threaded else ''}")
+
+    @classmethod
+    def from_facts(cls, request: Request, facts: dict[str, Any], source: str) -> "Interpreter":
+        return cls(
+            requested=str(request),
+            executable=facts["base_executable"] or facts["executable"],
+            version=facts["version"],
+            free_threaded=facts["free_threaded"],
+            stand_in=request.mismatch(facts) is not None,
+            source=source,
+        )
+
+
+def signature(executable: str | Path) -> str | None:
+    """Changes when the file behind `executable` is replaced; None where there is none."""
+    try:
+        status = Path(executable).stat()
+    except OSError:
+        return None
+    return f"{status.st_size}-{status.st_mtime_ns}"

@@ -1,0 +1,56 @@
+"""The interpreters that are already on this machine.
+
+Looks at PATH, uv's folder, pyenv's, our own cache and the Python that runs this; installs nothing, asks no network.
+"""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiment.setup.facts import OLDEST_MINOR, describe, signature
+from experiment.setup.failures import Unavailable
+from experiment.setup.places import Places
+
+_NEWEST_MINOR = 14  # the newest that a row of the laboratory names
+_NAMES = [
+    "python3",
+    *(f"python3.{minor}{t}" for minor in range(_NEWEST_MINOR, OLDEST_MINOR - 1, -1) for t in ("", "t")),
+]
+
+
+def _uv_folder() -> Path:
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or f"{data}/uv/python")
+
+
+def _candidates(places: Places) -> list[Path]:
+    found = [Path(folder, name) for folder in os.get_exec_path() for name in _NAMES]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for folder in (_uv_folder(), pyenv, places.interpreters):
+        found += sorted(folder.glob("*/bin/python3"))
+    return [path for path in dict.fromkeys(found) if path.is_file() and os.access(path, os.X_OK)]
+
+
+def landscape(places: Places) -> str:
+    """Changes when an interpreter comes, goes or is replaced; costs a few file look-ups and runs nothing."""
+    seen = "\n".join(f"{path} {signature(path)}" for path in _candidates(places))
+    return hashlib.sha256(seen.encode()).hexdigest()[:16]
+
+
+def present(places: Places) -> list[dict[str, Any]]:
+    """Facts (see `describe`) of every interpreter here that runs, newest first; each executable once."""
+    by_file: dict[Path, dict[str, Any]] = {}
+    asked: set[Path] = set()
+    running = Path(getattr(sys, "_base_executable", sys.executable))
+    for path in [*_candidates(places), running]:
+        if path.resolve() in asked:
+            continue
+        asked.add(path.resolve())
+        try:
+            facts = describe(path)
+        except Unavailable:
+            continue  # a shim whose version is switched off, or something else under that name
+        by_file.setdefault(Path(facts["base_executable"] or facts["executable"]).resolve(), facts)
+    return sorted(by_file.values(), key=lambda facts: facts["version_info"], reverse=True)

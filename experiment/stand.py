@@ -1,0 +1,127 @@
+"""The test stand: starts simulator, gateway and load generator, each in its group, and stops them. Measures nothing."""
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from experiment.config import CHECKOUT
+from experiment.host import Command, Limits, Role, Run
+from experiment.plan import Address, Plan
+from experiment.probe import wait_healthy
+
+SIMULATOR_START_S = 60.0
+"""The first start compiles the stub's arithmetic, which takes seconds; later ones find it cached."""
+GATEWAY_START_S = 30.0
+STOP_S = 2.0
+LOOPBACK = "127.0.0.1"
+HARNESS_PYTHON = Path(sys.executable)
+"""The runner itself runs in the harness environment."""
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Stand:
+    """The roles of one point, or of the conformance suite. Leaving it ends them all, groups included."""
+
+    def __init__(self, run: Run, plan: Plan, gateway_python: Path | None, logs: Path) -> None:
+        self._run = run
+        self._plan = plan
+        self._gateway_python = gateway_python
+        self._logs = logs
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def start(self, role: str, argv: Sequence[str], limits: Limits, *, pipe_stdout: bool = False) -> Role:
+        """Start one role; its log is `<logs>/<role>.log`."""
+        log = self._logs / f"{role}.log"
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": ""}
+        command = Command(argv, cwd=CHECKOUT, log=log, env=environment, pipe_stdout=pipe_stdout)
+        started = self._run.start(command, self._run.group(role, limits))
+        self._stack.push_async_callback(started.stop, STOP_S)
+        return started
+
+    async def simulator(self, port: int) -> Role:
+        """The inference server, healthy on `port`. Raises ProbeError when it does not get there."""
+        config = self._plan.config
+        role = self.start(
+            "simulator",
+            [
+                *(str(HARNESS_PYTHON), "-m", "simulator", "--port", str(port), "--seed", str(config.harness.seed)),
+                *config.simulator.arguments(),
+            ],
+            self._plan.harness_limits,
+        )
+        await _healthy(role, Address(LOOPBACK, port), SIMULATOR_START_S)
+        return role
+
+    async def gateway(self, inference_port: int) -> tuple[Role, Address]:
+        """The row's gateway, healthy. Raises ProbeError when it does not get there."""
+        if self._plan.variant is None or self._gateway_python is None:
+            raise ValueError("an external gateway is not ours to start")
+        address = Address(LOOPBACK, free_port())
+        role = self.start(
+            "gateway",
+            [
+                *(str(self._gateway_python), "-m", self._plan.variant.module, "--port", str(address.port)),
+                *("--inference-url", f"http://{LOOPBACK}:{inference_port}"),
+                *self._plan.variant.arguments(),
+            ],
+            self._plan.gateway_limits,
+        )
+        await _healthy(role, address, GATEWAY_START_S)
+        return role, address
+
+    def loadgen(self, gateway: Address, sessions: int, out: Path) -> Role:
+        """The load generator, started; its standard output is piped."""
+        config = self._plan.config
+        return self.start(
+            "loadgen",
+            [
+                *(str(HARNESS_PYTHON), "-m", "loadgen", "--url", gateway.websocket_url, "--sessions", str(sessions)),
+                *("--workers", str(config.harness.loadgen_workers), "--seed", str(config.harness.seed)),
+                *("--out", str(out)),
+                *self._plan.timing.arguments(),
+            ],
+            self._plan.harness_limits,
+            pipe_stdout=True,
+        )
+
+    def conformance(self, target: Address, infer_port: int, gateway: Role | None, json_file: Path) -> Role:
+        """The black-box suite, started; it serves a simulator of its own on `infer_port`."""
+        pid = [] if gateway is None else ["--pid", str(gateway.pid)]
+        return self.start(
+            "conformance",
+            [
+                *(str(HARNESS_PYTHON), "-m", "tests.conformance", "--target", f"ws://{target.host}:{target.port}"),
+                *("--infer-port", str(infer_port), "--json", str(json_file)),
+                *pid,
+            ],
+            self._plan.harness_limits,
+            pipe_stdout=True,
+        )
+
+
+async def _healthy(role: Role, address: Address, limit_s: float) -> None:
+    def ended() -> str | None:
+        exit_ = role.exited()
+        return None if exit_ is None else str(exit_)
+
+    await wait_healthy(address.host, address.port, limit_s, ended)

@@ -1,0 +1,100 @@
+"""Where a run lies on disk, and how it is written and read. It judges nothing and computes nothing.
+
+results/<run>/manifest.json              what was run, on what, with which interpreters and packages
+              verdict.json               the bracket, and every point's judgement
+              points/<sessions>-<k>/     summary.json, resources.csv, loadgen/ (samples.csv, latency.hlog), logs/
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write whole or not at all, so that a stopped run leaves no half a file."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=2, sort_keys=False, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The file's object; None if there is no such file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class PointFolder:
+    """The files of one point."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, run: Path, sessions: int, attempt: int) -> "PointFolder":
+        """Make the folder of the `attempt`-th point (from 1) with so many sessions."""
+        folder = cls(run / "points" / f"{sessions}-{attempt}")
+        folder.logs.mkdir(parents=True)
+        folder.loadgen.mkdir()
+        return folder
+
+    @property
+    def logs(self) -> Path:
+        """One log per role."""
+        return self.path / "logs"
+
+    @property
+    def loadgen(self) -> Path:
+        """What the load generator writes."""
+        return self.path / "loadgen"
+
+    @property
+    def summary(self) -> Path:
+        """Everything about the point in one file."""
+        return self.path / "summary.json"
+
+    @property
+    def resources(self) -> Path:
+        """One row per role and second."""
+        return self.path / "resources.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, results: Path, name: str, now: datetime) -> "RunFolder":
+        """Make `results/<date>-<time>-<name>`; a second run of the same second gets a number."""
+        stem = f"{now:%Y%m%d-%H%M%S}-{name}"
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            path = results / (stem + suffix)
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return cls(path)
+        raise FileExistsError(f"{results / stem}: a hundred runs of one second; remove some")
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace `manifest.json`."""
+        write_json(self.path / "manifest.json", manifest)
+
+    def write_verdict(self, verdict: Mapping[str, Any]) -> None:
+        """Replace `verdict.json`."""
+        write_json(self.path / "verdict.json", verdict)
+
+    def point(self, sessions: int) -> PointFolder:
+        """A new folder for one more point with so many sessions."""
+        attempt = 1 + len(list((self.path / "points").glob(f"{sessions}-*")))
+        return PointFolder.create(self.path, sessions, attempt)

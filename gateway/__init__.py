@@ -1,0 +1,35 @@
+"""The session core: bytes and times in, actions out. No I/O, clock, thread, event loop or randomness."""
+
+from gateway.actions import Close, Infer, SendText
+from gateway.failures import (
+    Failure,
+    broken_answer,
+    connection_reset,
+    inference_timeout,
+    pool_timeout,
+    refusal_of_status,
+)
+from gateway.prediction import BadPrediction, Prediction, parse_prediction
+from gateway.schedule import FlushSchedule
+from gateway.session import Session, SessionMisuse
+from gateway.settings import FRAME_BYTES, SessionSettings
+
+__all__ = [
+    "FRAME_BYTES",
+    "BadPrediction",
+    "Close",
+    "Failure",
+    "FlushSchedule",
+    "Infer",
+    "Prediction",
+    "SendText",
+    "Session",
+    "SessionMisuse",
+    "SessionSettings",
+    "broken_answer",
+    "connection_reset",
+    "inference_timeout",
+    "parse_prediction",
+    "pool_timeout",
+    "refusal_of_status",
+]

@@ -1,0 +1,67 @@
+"""The inference server's answer: exact keys, exact types. PROTOCOL, "Inference endpoint"."""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+
+class BadPrediction(ValueError):
+    """The peer's answer is no prediction; the text says what was expected and what came."""
+
+
+class Prediction(NamedTuple):
+    """One answered batch, in the order of the protocol's table."""
+
+    rms: float
+    zero_crossings: int
+    checksum: int
+    samples: int
+    transcript: str
+    audio_bytes: int
+
+
+_KEYS = frozenset(Prediction._fields)
+
+
+def _integer(fields: dict[str, Any], name: str, limit: int) -> int:
+    value = fields[name]
+    if type(value) is not int or not 0 <= value < limit:
+        raise BadPrediction(f"{name}: expected an integer in [0, {limit}), got {value!r}")
+    return value
+
+
+def parse_prediction(body: bytes, audio_bytes: int) -> Prediction:
+    """Read an answer's body.
+
+    Args:
+        body: JSON, UTF-8.
+        audio_bytes: length of the batch that was sent; an answer about another length is not this batch's.
+
+    Raises:
+        BadPrediction: not JSON, a key missing or unknown, a value out of type or range.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadPrediction(f"expected a JSON object, got {body[:60]!r} ({error})") from None
+    if type(fields) is not dict:
+        raise BadPrediction(f"expected a JSON object, got {body[:60]!r}")
+    if fields.keys() != _KEYS:
+        missing, unknown = sorted(_KEYS - fields.keys()), sorted(fields.keys() - _KEYS)
+        raise BadPrediction(f"expected the keys {sorted(_KEYS)}; missing {missing}, unknown {unknown}")
+    rms = fields["rms"]
+    if type(rms) not in (int, float) or not math.isfinite(rms) or rms < 0:
+        raise BadPrediction(f"rms: expected a finite number ≥ 0, got {rms!r}")
+    transcript = fields["transcript"]
+    if type(transcript) is not str or not transcript:
+        raise BadPrediction(f"transcript: expected a non-empty string, got {transcript!r}")
+    if fields["audio_bytes"] != audio_bytes:
+        raise BadPrediction(f"audio_bytes: expected {audio_bytes}, as sent, got {fields['audio_bytes']!r}")
+    return Prediction(
+        rms=float(rms),
+        zero_crossings=_integer(fields, "zero_crossings", 2**53),
+        checksum=_integer(fields, "checksum", 2**32),
+        samples=_integer(fields, "samples", 2**53),
+        transcript=transcript,
+        audio_bytes=_integer(fields, "audio_bytes", 2**53),
+    )

@@ -1,0 +1,236 @@
+"""One connection's rules: numbering, the flush schedule, one request in flight, the bounded outbox and buffer.
+
+Every verb is given the time and answers with values (`gateway.actions`). A host calls the verbs from one thread at a
+time and does what they say; it holds no rule of its own. Nothing is shared between sessions but read-only settings.
+"""
+
+from typing import NamedTuple
+
+from gateway.actions import Close, Infer, SendText
+from gateway.buffer import Audio, Dropped, FrameBuffer
+from gateway.failures import Failure, broken_answer, refusal_of_status
+from gateway.messages import error_text, partial_text, start_fault
+from gateway.prediction import BadPrediction, parse_prediction
+from gateway.schedule import FlushSchedule
+from gateway.settings import FRAME_BYTES, SessionSettings
+
+BAD_START = 1002
+BAD_MESSAGE = 1003
+
+
+class SessionMisuse(RuntimeError):
+    """The host called a verb out of order: an error of ours, never of the peer."""
+
+
+class _Batch(NamedTuple):
+    """What is remembered of the batch in flight; its audio is the host's."""
+
+    oldest_seq: int
+    frames: int
+    oldest_taken_s: float
+    newest_taken_s: float
+    flush_lateness_ms: float
+    sent_s: float
+
+
+class Session:
+    """The core of one WebSocket connection.
+
+    Args:
+        settings: shared, read-only.
+        phase_ms: this connection's offset in the flush schedule, drawn once by the host from [0, jitter).
+    """
+
+    __slots__ = ("_batch", "_buffer", "_closed", "_outbox", "_phase_ms", "_schedule", "_settings")
+
+    def __init__(self, settings: SessionSettings, phase_ms: float) -> None:
+        self._settings = settings
+        self._phase_ms = phase_ms
+        self._buffer = FrameBuffer(settings.buffer_frames)
+        self._schedule: FlushSchedule | None = None
+        self._batch: _Batch | None = None
+        self._outbox = 0
+        self._closed = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the start message was taken."""
+        return self._schedule is not None
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether an `Infer` waits for its `answered` or `failed`."""
+        return self._batch is not None
+
+    @property
+    def buffered_frames(self) -> int:
+        """Frames that wait for a tick."""
+        return self._buffer.frames
+
+    @property
+    def next_due_s(self) -> float:
+        """When `tick` is due next, in seconds of the host's clock."""
+        if self._schedule is None:
+            raise SessionMisuse("next_due_s before start(): a session has no schedule until it has started")
+        return self._schedule.next_due_s
+
+    def start(self, message: str | Audio, now_s: float) -> Close | None:
+        """Take the first message of the connection."""
+        if self._schedule is not None:
+            raise SessionMisuse("start() was called twice; later messages go to frame()")
+        fault = start_fault(message)
+        if fault is not None:
+            self._closed = True
+            return Close(BAD_START, fault)
+        self._schedule = FlushSchedule(now_s, self._phase_ms, self._settings.flush_interval_ms)
+        return None
+
+    def frame(self, message: str | Audio, now_s: float) -> Close | None:
+        """Take one later message: a frame of audio, or something that ends the connection."""
+        if isinstance(message, str) or len(message) != FRAME_BYTES:
+            return self._refuse(message)
+        if self._schedule is None:
+            raise SessionMisuse("frame() before start(): the first message goes to start()")
+        if not self._closed:
+            self._buffer.append(message, 1, now_s)
+        return None
+
+    def frames(self, run: Audio, now_s: float) -> None:
+        """Take a run of whole frames in one buffer, which the host leaves alone from now on."""
+        frames, rest = divmod(len(run), FRAME_BYTES)
+        if rest or not frames or self._schedule is None:
+            raise SessionMisuse(
+                f"frames() takes n × {FRAME_BYTES} bytes after start(), got {len(run)} bytes, started={self.started}"
+            )
+        if not self._closed:
+            self._buffer.append(run, frames, now_s)
+
+    def _refuse(self, message: str | Audio) -> Close:
+        self._closed = True
+        if isinstance(message, str):
+            return Close(BAD_MESSAGE, f"expected {FRAME_BYTES} binary bytes, got a text message")
+        return Close(BAD_MESSAGE, f"expected {FRAME_BYTES} binary bytes, got {len(message)}")
+
+    def tick(self, now_s: float) -> tuple[SendText | Infer, ...]:
+        """Serve the schedule: call it when `next_due_s` has come. Early calls and idle ticks give nothing."""
+        if self._schedule is None:
+            raise SessionMisuse("tick() before start(): a session has no schedule until it has started")
+        lateness_ms = self._schedule.pass_due(now_s)
+        if (
+            lateness_ms is None
+            or self._closed
+            or self._batch is not None
+            or self._outbox >= self._settings.outbox_messages
+            or not self._buffer.frames
+        ):
+            return ()
+        dropped = self._buffer.take_dropped()
+        if dropped is None:
+            return (self._flush(lateness_ms, now_s),)
+        return (self._overflow(dropped, lateness_ms, now_s), self._flush(lateness_ms, now_s))
+
+    def _flush(self, lateness_ms: float, now_s: float) -> Infer:
+        taken = self._buffer.take()
+        self._batch = _Batch(
+            taken.oldest_seq, taken.frames, taken.oldest_taken_s, taken.newest_taken_s, lateness_ms, now_s
+        )
+        return Infer(taken.chunks, taken.frames * FRAME_BYTES, self._settings.cpu_passes)
+
+    def _overflow(self, dropped: Dropped, lateness_ms: float, now_s: float) -> SendText:
+        seconds = self._settings.buffer_seconds
+        message = f"the buffer holds {seconds:g} s of audio; {dropped.frames} frames were dropped"
+        return self._error(
+            Failure("websocket_receive", "overflow", message, retryable=True),
+            dropped,
+            lateness_ms,
+            elapsed_ms=None,
+            batches=0,
+            now_s=now_s,
+        )
+
+    def answered(self, status: int, body: bytes, now_s: float) -> SendText | None:
+        """Take the inference server's answer to the batch in flight; None if the session is closed."""
+        batch = self._end_flight(now_s)
+        if status != 200:
+            return self._failed(batch, refusal_of_status(status), now_s)
+        try:
+            prediction = parse_prediction(body, batch.frames * FRAME_BYTES)
+        except BadPrediction as error:
+            return self._failed(batch, broken_answer(str(error)), now_s)
+        if self._closed:
+            return None
+        self._outbox += 1
+        return SendText(
+            partial_text(
+                oldest_seq=batch.oldest_seq,
+                frames=batch.frames,
+                prediction=prediction,
+                cpu_passes=self._settings.cpu_passes,
+                model_delay_ms=self._settings.model_delay_ms,
+                flush_lateness_ms=batch.flush_lateness_ms,
+                inflight_model_jobs=int(self.in_flight),
+            )
+        )
+
+    def failed(self, failure: Failure, now_s: float) -> SendText | None:
+        """Take the news that the batch in flight got no answer; None if the session is closed."""
+        return self._failed(self._end_flight(now_s), failure, now_s)
+
+    def _end_flight(self, now_s: float) -> _Batch:
+        batch = self._batch
+        if batch is None or self._schedule is None:
+            raise SessionMisuse("answered() or failed() without a batch in flight")
+        self._batch = None
+        # Ticks that fell due meanwhile would have sent nothing: hosts need not call tick() during a flight.
+        self._schedule.pass_due(now_s)
+        return batch
+
+    def _failed(self, batch: _Batch, failure: Failure, now_s: float) -> SendText | None:
+        if self._closed:
+            return None
+        elapsed_ms = (now_s - batch.sent_s) * 1000
+        # The failed batch has left `in_flight` already; it is still one of the batches outstanding here.
+        return self._error(
+            failure,
+            batch,
+            batch.flush_lateness_ms,
+            elapsed_ms=elapsed_ms,
+            batches=1 + self.in_flight,
+            now_s=now_s,
+        )
+
+    def _error(
+        self,
+        failure: Failure,
+        run: _Batch | Dropped,
+        lateness_ms: float,
+        *,
+        elapsed_ms: float | None,
+        batches: int,
+        now_s: float,
+    ) -> SendText:
+        self._outbox += 1
+        return SendText(
+            error_text(
+                failure,
+                oldest_seq=run.oldest_seq,
+                frames=run.frames,
+                oldest_age_ms=(now_s - run.oldest_taken_s) * 1000,
+                newest_age_ms=(now_s - run.newest_taken_s) * 1000,
+                flush_lateness_ms=lateness_ms,
+                inference_elapsed_ms=elapsed_ms,
+                inflight_gateway_batches=batches,
+                gateway_buffer_frames=self._buffer.frames,
+            )
+        )
+
+    def written(self) -> None:
+        """One `SendText` has left for the client."""
+        if self._outbox <= 0:
+            raise SessionMisuse("written() without a message that waits")
+        self._outbox -= 1
+
+    def close(self) -> None:
+        """The connection ends, whoever ended it: nothing is taken or sent any more, buffered audio is let go."""
+        self._closed = True
+        self._buffer = FrameBuffer(self._settings.buffer_frames)

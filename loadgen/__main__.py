@@ -1,0 +1,84 @@
+"""`python -m loadgen`: one run against one gateway; JSON lines on stdout, three files in --out.
+
+Only arguments, signals and exit statuses live here: 0 when the run was completed, whatever it found; 2 for bad input;
+1 for a crash.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from loadgen.fleet import Event, WorkerDied, run_fleet
+from loadgen.schedule import Timing
+from loadgen.summary import write_files
+from loadgen.worker import Plan, resolve
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    try:
+        timing = Timing(ramp_s=args.ramp_s, spread_s=args.spread_s, warmup_s=args.warmup_s, measure_s=args.measure_s)
+        plan = Plan(args.url, args.sessions, timing, args.workers, args.seed)
+        resolve(plan.url)
+        args.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        run = run_fleet(plan, _tell)
+    except WorkerDied as error:
+        print(f"loadgen: {error}", file=sys.stderr)
+        return 1
+    write_files(run, args.out)
+    _tell({"event": "phase", "phase": "done", "monotonic_s": time.monotonic()})
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadgen", description="Open-loop load on one gateway.")
+    parser.add_argument("--url", required=True, help="ws://host:port/ws/stt")
+    parser.add_argument("--sessions", type=_positive, required=True)
+    for name, what in (
+        ("ramp", "sessions start over ramp + spread"),
+        ("warmup", "all sessions stream, nothing is measured"),
+        ("measure", "the measured window"),
+        ("spread", "see ramp"),
+    ):
+        parser.add_argument(f"--{name}-s", type=float, required=True, metavar="SECONDS", help=what)
+    parser.add_argument("--workers", type=_positive, default=1, help="processes; session s goes to s %% workers")
+    parser.add_argument("--seed", type=_natural, default=1, help="of the frames' masks")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer ≥ 1, got {text}")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected an integer ≥ 0, got {text}")
+    return value
+
+
+def _tell(event: Event) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""What a worker and its connections have in common: states, limits, the 1 ms slots, and the lists they all write to.
+
+Only data and its smallest operations live here; what a connection does is in `connection`, when it does it in `worker`.
+"""
+
+import errno
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from websockets.uri import WebSocketURI
+
+from loadgen.samples import Row
+
+if TYPE_CHECKING:
+    from loadgen.connection import Connection
+
+# Ours, not the gateway's: EADDRNOTAVAIL is running out of local ports, which go the way of descriptors.
+_OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL))
+_OUT_OF_MEMORY = frozenset((errno.ENOMEM, errno.ENOBUFS))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits in seconds (PROTOCOL, section 3)."""
+
+    connect_s: float = 5.0
+    send_s: float = 5.0
+    close_s: float = 5.0
+    session_s: float = 15.0
+    last_answer_s: float = 3.0
+    stall_s: float = 3.0
+
+
+class State(Enum):
+    """A session's life, in order."""
+
+    CONNECTING = auto()
+    UPGRADING = auto()
+    STREAMING = auto()
+    DRAINING = auto()  # no more audio; the message that covers the last frame is awaited
+    CLOSING = auto()
+    DONE = auto()
+
+
+class Slot:
+    """The sessions whose frames are due in the same millisecond of every 20, as parallel lists for one tight loop.
+
+    `rounds` counts how often the slot was served; `lead_s` is how far before the slot's beginning its earliest frame
+    is due.
+    """
+
+    __slots__ = ("connections", "cycles", "lead_s", "rounds", "sends")
+
+    def __init__(self) -> None:
+        self.connections: list[Connection] = []
+        self.sends: list[Callable[[bytes], int]] = []
+        self.cycles: list[Any] = []
+        self.rounds = 0
+        self.lead_s = 0.0
+
+
+@dataclass(slots=True)
+class Exhaustion:
+    """What the load generator itself ran out of, and how often."""
+
+    descriptors: int = 0
+    memory: int = 0
+
+    def takes(self, error: OSError) -> bool:
+        """Whether `error` is the harness's own exhaustion; counted if so."""
+        if error.errno in _OUT_OF_DESCRIPTORS:
+            self.descriptors += 1
+        elif error.errno in _OUT_OF_MEMORY:
+            self.memory += 1
+        else:
+            return False
+        return True
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all connections of a worker write to. `clock` gives seconds since t0."""
+
+    uri: WebSocketURI
+    address: Any
+    family: int
+    epoll: select.epoll
+    clock: Callable[[], float]
+    limits: Limits
+    rows: list[Row]
+    recent_newest_ms: list[float]
+    blocked_ms: list[tuple[float, float]]  # (due, milliseconds late) of each frame that found its socket full
+    by_fd: dict[int, "Connection"]
+    blocked: set["Connection"]
+    exhaustion: Exhaustion

@@ -1,0 +1,85 @@
+"""The kernel keeps what a group asks for. Skipped, with the reason, where cgroups cannot be written."""
+
+import os
+from pathlib import Path
+
+import anyio
+import pytest
+
+from experiment.host import Group, Limits, Role, detect
+from tests.experiment.host.conftest import MakeGroup, first_lines, script
+
+pytestmark = pytest.mark.anyio
+BUSY = "while True: pass"
+
+
+async def test_a_quota_is_kept_and_its_throttling_counted(tmp_path: Path, make_real: MakeGroup) -> None:
+    group = make_real("gateway", Limits(quota_vcpus=0.2, period_ms=10))
+    async with Role(script(tmp_path, BUSY), group):
+        await anyio.sleep(0.3)
+        before, began_s = group.usage(), anyio.current_time()
+        await anyio.sleep(1.0)
+        after, wall_s = group.usage(), anyio.current_time() - began_s
+    assert before.cpu_us is not None
+    assert after.cpu_us is not None
+    share = (after.cpu_us - before.cpu_us) / 1e6 / wall_s
+    assert 0.02 < share < 0.3
+    assert after.throttled_periods > before.throttled_periods  # type: ignore[operator]
+    assert after.throttled_us > before.throttled_us  # type: ignore[operator]
+    assert after.user_us is not None
+    assert after.system_us is not None
+    assert after.memory_bytes is not None
+    assert after.oom_kills == 0
+
+
+async def test_a_cpuset_holds_from_the_first_instruction(tmp_path: Path, make_real: MakeGroup) -> None:
+    if "cpuset" not in detect().controllers:
+        pytest.skip(detect().explain())
+    cpu = max(os.sched_getaffinity(0))
+    group = make_real("gateway", Limits(cpus=frozenset({cpu})))
+    code = """
+        import os
+        print(sorted(os.sched_getaffinity(0)), flush=True)
+        try:
+            os.sched_setaffinity(0, range(os.cpu_count()))
+        except OSError:
+            pass
+        print(sorted(os.sched_getaffinity(0)), flush=True)
+    """
+    async with Role(script(tmp_path, code, pipe=True), group) as role:
+        assert await first_lines(role, 2) == [f"[{cpu}]", f"[{cpu}]"]
+
+
+async def test_the_memory_limit_ends_a_process_and_the_exit_says_so(tmp_path: Path, make_real: MakeGroup) -> None:
+    group = make_real("gateway", Limits(memory_bytes=64 << 20))
+    async with Role(script(tmp_path, "import time; hoard = bytearray(256 << 20); time.sleep(60)"), group) as role:
+        with anyio.fail_after(20):
+            exit_ = await role.wait()
+    assert exit_.signal == "SIGKILL"
+    assert "memory limit was hit" in str(exit_)
+    assert (await role.stop()).oom_kills == exit_.oom_kills
+
+
+async def test_nothing_is_left_of_a_group(tmp_path: Path, make_real: MakeGroup) -> None:
+    first, second = make_real("gateway", Limits()), make_real("loadgen", Limits())
+    assert isinstance(first, Group)
+    assert isinstance(second, Group)
+    async with Role(script(tmp_path, BUSY), first):
+        assert all(path.is_dir() for path in first.paths)
+    assert not any(path.exists() for path in first.paths)
+    assert all(path.is_dir() for path in second.paths)  # a sibling keeps the run's directory
+    second.kill()
+    assert not any(path.parent.exists() for path in (*first.paths, *second.paths))
+
+
+async def test_groups_that_a_role_makes_inside_its_own_go_too(tmp_path: Path, make_real: MakeGroup) -> None:
+    group = make_real("gateway", Limits())
+    assert isinstance(group, Group)
+    role = Role(script(tmp_path, "import time; print('up', flush=True); time.sleep(300)", pipe=True), group)
+    await first_lines(role, 1)
+    inner = group.paths[0] / "inner"
+    inner.mkdir()
+    (inner / "cgroup.procs").write_text(str(role.pid))
+    assert role.pid in group.pids()
+    await role.stop(grace_s=0)
+    assert not inner.exists()

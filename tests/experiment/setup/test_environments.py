@@ -1,0 +1,172 @@
+"""An environment is made once, again when its lock or interpreter changes, and never looks finished when it is not."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiment.setup import environments
+from experiment.setup.environments import Environment, ensure
+from experiment.setup.facts import Interpreter
+from experiment.setup.failures import NotOnInterpreter, SetupError
+from experiment.setup.places import Memory, Places, read_json
+
+from .conftest import HERE, Program
+
+
+class Setup:
+    def __init__(self, places: Places, uv: Path) -> None:
+        self.places = places
+        self.uv = uv
+        self.said: list[str] = []
+
+    def __call__(self, name: str = "gil", interpreter: str = HERE, *, allow_stand_in: bool = True) -> Environment:
+        return ensure(name, interpreter, allow_stand_in=allow_stand_in, report=self.said.append, places=self.places)
+
+    def asked(self) -> list[str]:
+        """What uv was asked since the last look."""
+        log = self.uv.parent / "uv.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def setup(places: Places, uv: Path) -> Setup:
+    return Setup(places, uv)
+
+
+def test_it_is_installed_with_hashes_on_the_interpreter_it_says(setup: Setup, places: Places) -> None:
+    made = setup()
+    assert made.python.exists()
+    assert made.python.parent.parent.parent == places.home / "venvs"
+    (install,) = [line for line in setup.asked() if line.startswith("pip install")]
+    assert f"--python {made.python}" in install
+    assert f"--require-hashes -r {places.requirements('gil')}" in install
+    assert made.interpreter.stand_in is False
+    assert read_json(made.python.parents[1] / "lab.json")["interpreter"]["tag"] == made.interpreter.tag
+
+
+def test_unchanged_it_runs_nothing_at_all(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = setup()
+    setup.said.clear()
+    setup.asked()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    assert setup() == first
+    assert setup.asked() == []
+    assert setup.said == []
+
+
+def test_another_lock_makes_it_again(setup: Setup, places: Places) -> None:
+    old = setup().python.parent / "left-over"
+    old.touch()
+    setup.asked()
+    places.requirements("gil").write_text("granian==2\n")
+    setup()
+    assert any(line.startswith("pip install") for line in setup.asked())
+    assert not old.exists()
+
+
+def test_an_interrupted_install_does_not_look_finished(setup: Setup) -> None:
+    fails = setup.uv.parent / "uv.fails-at-pip-install"
+    fails.touch()
+    with pytest.raises(SetupError) as caught:
+        setup()
+    assert caught.value.reason == "environment gil could not be set up"
+    assert "told to fail" in str(caught.value)
+    assert len(caught.value.ways_out) == 3
+    fails.unlink()
+    setup.asked()
+    assert setup().python.exists()
+    assert any(line.startswith("pip install") for line in setup.asked())
+
+
+def test_a_deleted_interpreter_of_the_environment_makes_it_again(setup: Setup) -> None:
+    python = setup().python
+    python.unlink()
+    assert setup().python.exists()
+
+
+def test_each_interpreter_has_an_environment_of_its_own(setup: Setup, places: Places) -> None:
+    assert places.venv("gil", "3.14") != places.venv("gil", "3.14t")
+
+
+def test_an_unknown_environment_lists_the_known_ones(setup: Setup) -> None:
+    with pytest.raises(SetupError, match="unknown environment 'gill'; there are gil, tools"):
+        setup("gill")
+
+
+# The running Python is older than this: here it can only stand in.
+NEWER = f"3.{sys.version_info.minor + 1}"
+
+
+def test_a_stand_in_is_told_once_and_then_kept_without_asking_again(setup: Setup, places: Places) -> None:
+    (setup.uv.parent / "found").write_text("")
+    made = setup(interpreter=NEWER)
+    assert made.interpreter.stand_in is True
+    assert made.interpreter.requested == NEWER
+    assert any(f"in place of {NEWER}" in line for line in setup.said)
+    assert any(line.startswith("python install") for line in setup.asked())
+    setup.said.clear()
+    assert setup(interpreter=NEWER) == made
+    assert (setup.asked(), setup.said) == ([], [])
+    assert Memory(places.home / "interpreters.json").chosen(NEWER) is not None
+
+
+def test_a_stand_in_does_not_do_where_it_must_not(setup: Setup) -> None:
+    (setup.uv.parent / "found").write_text("")
+    (setup.uv.parent / "apt-get").write_text("#!/bin/sh\nexit 1\n")
+    (setup.uv.parent / "apt-get").chmod(0o755)
+    setup(interpreter=NEWER)
+    with pytest.raises(SetupError, match=f"no CPython {NEWER} for this machine"):
+        setup(interpreter=NEWER, allow_stand_in=False)
+
+
+def test_when_others_come_the_exact_one_is_looked_for_without_the_network(setup: Setup, program: Program) -> None:
+    (setup.uv.parent / "found").write_text("")
+    made = setup(interpreter=NEWER)
+    setup.asked()
+    program("python3.12", f'exec {sys.executable} "$@"')
+    assert setup(interpreter=NEWER) == made
+    asked = setup.asked()
+    assert any(line.startswith("python find") for line in asked)
+    assert not any(line.startswith(("python install", "venv")) for line in asked)
+    setup(interpreter=NEWER)
+    assert setup.asked() == []
+
+
+FREE = Interpreter("3.14t", sys.executable, "3.13.5", free_threaded=True, stand_in=True, source="Debian source build")
+
+
+def test_free_threaded_rows_run_on_published_wheels(setup: Setup, places: Places) -> None:
+    environments._make("gil", FREE, places, print)
+    (install,) = [line for line in setup.asked() if line.startswith("pip install")]
+    assert "--no-build" in install
+
+
+def test_a_row_without_a_wheel_is_not_on_that_interpreter(setup: Setup, places: Places, program: Program) -> None:
+    said = "Because granian==1 has no usable wheels and you require granian==1, there is no solution"
+    program("uv", setup.uv.read_text().split("\n", 1)[1] + f"[ $1 = pip ] && {{ echo '{said}' >&2; exit 1; }}; true")
+    with pytest.raises(NotOnInterpreter) as caught:
+        environments._make("gil", FREE, places, print)
+    assert caught.value.reason == "gil is not on 3.13t: granian==1 has no wheel for it"
+    assert "use a real CPython 3.14t" in str(caught.value)
+
+
+def test_without_uv_and_without_pip_it_says_what_is_missing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup.uv.unlink()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin" if shutil.which("uv", path="/usr/bin:/bin") is None else "/nowhere")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SetupError) as caught:
+        setup()
+    assert caught.value.reason == "uv could not be installed"
+    text = str(caught.value)
+    assert "has no module ensurepip" in text
+    assert "has no module pip" in text
+    assert "python3-venv" in text
+    assert len(caught.value.ways_out) == 3

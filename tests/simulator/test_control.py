@@ -1,0 +1,152 @@
+"""Scripted behaviours and the request log, over both protocols."""
+
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from simulator.stub import predict
+from tests.simulator.conftest import Answer, H2Client, request_h1, request_h2
+
+Request = Callable[..., Answer]
+both_protocols = pytest.mark.parametrize("request_", [request_h1, request_h2], ids=["http/1.1", "h2c"])
+
+
+@pytest.fixture
+def body(request: pytest.FixtureRequest) -> bytes:
+    """A body whose first bytes no other test has."""
+    return hashlib.sha256(request.node.name.encode()).digest()[:4] + bytes(636)
+
+
+@pytest.fixture
+def behave(fast: int, body: bytes) -> Iterator[Callable[[dict[str, Any]], Answer]]:
+    path = f"/control/behaviours/{body[:4].hex()}"
+    yield lambda behaviour: request_h1(fast, "PUT", path, json.dumps(behaviour).encode())
+    assert request_h1(fast, "DELETE", path).status == 200
+    assert request_h1(fast, "POST", "/infer", body).body == predict(body, 4).to_json()
+
+
+Behave = Callable[[dict[str, Any]], Answer]
+
+
+def log(port: int, body: bytes) -> Any:
+    return request_h1(port, "GET", f"/control/requests/{body[:4].hex()}").json
+
+
+@both_protocols
+@pytest.mark.parametrize("status", [200, 404, 429, 500])
+def test_status_and_body(fast: int, body: bytes, behave: Behave, request_: Request, status: int) -> None:
+    assert behave({"status": status, "body": "ünfug"}).status == 200
+    assert request_(fast, "POST", "/infer", body) == Answer(status, "ünfug".encode())
+    other = b"\xff" + body[1:]
+    assert request_(fast, "POST", "/infer", other).body == predict(other, 4).to_json()
+
+
+@both_protocols
+def test_status_alone_keeps_the_prediction(fast: int, body: bytes, behave: Behave, request_: Request) -> None:
+    behave({"status": 503})
+    assert request_(fast, "POST", "/infer", body) == Answer(503, predict(body, 4).to_json())
+
+
+@both_protocols
+def test_extra_key(fast: int, body: bytes, behave: Behave, request_: Request) -> None:
+    behave({"extra_key": True})
+    assert request_(fast, "POST", "/infer", body).json == {**predict(body, 4)._asdict(), "extra_key": True}
+
+
+@both_protocols
+def test_delay(fast: int, body: bytes, behave: Behave, request_: Request) -> None:
+    behave({"delay_ms": 150.5})
+    started_s = time.monotonic()
+    assert request_(fast, "POST", "/infer", body).status == 200
+    assert time.monotonic() - started_s >= 0.1505
+
+
+@both_protocols
+def test_reset(fast: int, body: bytes, behave: Behave, request_: Request) -> None:
+    behave({"reset": True, "delay_ms": 20})
+    with pytest.raises(ConnectionResetError):
+        request_(fast, "POST", "/infer", body)
+    (record,) = log(fast, body)["requests"]
+    assert (record["status"], record["answered_ms"]) == (None, None)
+
+
+def test_reset_is_a_reset_and_not_an_orderly_close(fast: int, body: bytes, behave: Behave) -> None:
+    behave({"reset": True})
+    with socket.create_connection(("127.0.0.1", fast), timeout=5) as connection:
+        connection.sendall(b"POST /infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_hang_holds_its_slot_until_the_client_gives_up(fast: int, body: bytes, behave: Behave, how: str) -> None:
+    behave({"hang": True})
+    client = H2Client(fast)
+    stream = client.start("POST", "/infer", body)
+    while not (requests := log(fast, body)["requests"]):
+        pass
+    time.sleep(0.2)
+    assert request_h1(fast, "GET", "/stats").json["in_flight"] == 1
+    if how == "cancel":
+        client.cancel(stream)
+    else:
+        client.close()
+    deadline_s = time.monotonic() + 5
+    while request_h1(fast, "GET", "/stats").json["in_flight"]:
+        assert time.monotonic() < deadline_s
+    client.close()
+    assert requests[0]["status"] is None
+
+
+def test_the_log(fast: int, body: bytes, behave: Behave) -> None:
+    behave({"delay_ms": 200})
+    before_ms = time.monotonic() * 1000
+    client = H2Client(fast)
+    streams = [client.start("POST", "/infer", body, {"x-cpu-passes": passes}) for passes in ("4", "0")]
+    assert [client.next_answer()[0] for _ in streams] == streams[::-1]
+    client.close()
+    behave({"status": 429, "delay_ms": 10})
+    request_h1(fast, "POST", "/infer", body)
+
+    logged = log(fast, body)
+    assert logged["max_concurrent"] == 2
+    first, refused, last = logged["requests"]
+    assert first.keys() == {
+        "arrived_ms",
+        "answered_ms",
+        "body_bytes",
+        "body_sha256",
+        "protocol",
+        "cpu_passes",
+        "status",
+    }
+    assert before_ms <= first["arrived_ms"] <= first["answered_ms"] - 200
+    assert (first["body_bytes"], first["body_sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
+    assert [record["protocol"] for record in (first, refused, last)] == ["2", "2", "1.1"]
+    assert [record["cpu_passes"] for record in (first, refused, last)] == ["4", "0", None]
+    assert [record["status"] for record in (first, refused, last)] == [200, 400, 429]
+
+
+def test_a_marker_nobody_sent(fast: int) -> None:
+    assert log(fast, b"\xde\xad\xbe\xef") == {"requests": [], "max_concurrent": 0}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "named"),
+    [
+        ({"stauts": 500, "dealy_ms": 1}, ["stauts", "dealy_ms"]),
+        ({"status": "500"}, ["status"]),
+        ({"status": 99}, ["status"]),
+        ({"delay_ms": -1}, ["delay_ms"]),
+        ([], ["body"]),
+    ],
+)
+def test_refuses_what_is_no_behaviour(fast: int, behaviour: Any, named: list[str]) -> None:
+    answer = request_h1(fast, "PUT", "/control/behaviours/cafecafe", json.dumps(behaviour).encode())
+    assert answer.status == 400
+    assert all(f"{name}: " in answer.json["error"] for name in named)

@@ -1,0 +1,33 @@
+"""Start Granian with the stock application. Options only; the work is in `app.py`."""
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+
+from variants.shared.options import HostOptions
+
+_MOST_CONNECTIONS = 65_536
+"""Granian holds back requests past `backpressure` per worker, and an open WebSocket is a request to it. Its default
+(the backlog, 1024) would be a ceiling of its own."""
+
+
+def main() -> None:
+    """Serve until a signal ends the process. The worker is a spawned child: stop the whole cgroup, not this alone."""
+    options = HostOptions.parse(loops=("uvloop", "asyncio"), transports=("h2",))
+    options.to_environment()
+    Granian(
+        "variants.granian_asgi.app:create_app",
+        factory=True,
+        address=options.host,
+        port=options.port,
+        interface=Interfaces.ASGI,
+        workers=1,
+        runtime_mode=RuntimeModes.st,
+        loop=Loops(options.loop),
+        http=HTTPModes.http1,
+        backlog=4096,
+        backpressure=_MOST_CONNECTIONS,
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()

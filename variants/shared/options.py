@@ -1,0 +1,61 @@
+"""The options that every variant takes on its command line. Reading them only."""
+
+import argparse
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+_ENVIRONMENT_KEY = "GATEWAY_LAB_HOST_OPTIONS"
+
+
+@dataclass(frozen=True)
+class HostOptions:
+    """One gateway process, as the runner (or a person) asked for it."""
+
+    port: int
+    inference_url: str
+    loop: str = "asyncio"
+    transport: str = "h2"
+    inference_connections: int = 2
+    """Connections to the inference server that each event loop holds."""
+    flush_phase_jitter_ms: float = 1000.0
+    host: str = "127.0.0.1"
+
+    @classmethod
+    def parse(cls, argv: list[str] | None = None, *, loops: tuple[str, ...], transports: tuple[str, ...]) -> Self:
+        """Read a variant's command line; a mistake ends the process with status 2 and says what is known."""
+        parser = argparse.ArgumentParser(
+            description="One gateway of the laboratory, as `python -m experiment` starts it."
+        )
+        parser.add_argument("--port", type=int, required=True, help="where clients connect")
+        parser.add_argument("--host", default=cls.host, help="address to listen on (default %(default)s)")
+        parser.add_argument("--inference-url", required=True, help="http://HOST:PORT of the inference server")
+        parser.add_argument("--loop", choices=loops, default=loops[0], help="event loop (default %(default)s)")
+        parser.add_argument("--transport", choices=transports, default=transports[0], help="to the inference server")
+        parser.add_argument("--inference-connections", type=int, default=cls.inference_connections, metavar="N")
+        parser.add_argument("--flush-phase-jitter-ms", type=float, default=cls.flush_phase_jitter_ms, metavar="MS")
+        options = cls(**vars(parser.parse_args(argv)))
+        try:
+            options.inference_address  # noqa: B018 - the property checks the address
+        except ValueError as error:
+            parser.error(str(error))
+        return options
+
+    @property
+    def inference_address(self) -> tuple[str, int]:
+        """Host and port of the inference server; ValueError if the URL is no http URL with a port."""
+        parts = urlsplit(self.inference_url)
+        if parts.scheme != "http" or not parts.hostname or not parts.port:
+            raise ValueError(f"--inference-url: expected http://HOST:PORT, got {self.inference_url!r}")
+        return parts.hostname, parts.port
+
+    def to_environment(self) -> None:
+        """Leave the options for the workers that this process is about to spawn."""
+        os.environ[_ENVIRONMENT_KEY] = json.dumps(asdict(self))
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read in a worker what its parent left."""
+        return cls(**json.loads(os.environ[_ENVIRONMENT_KEY]))
