@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from experiment.host import CpuPlan, Limits, cpu_plan, usable_cpus
-from experiment.tables import Config, ConfigError, Ladder, Shape, Timing, Variant
+from experiment.tables import Config, ConfigError, Foreign, Ladder, Shape, Timing, Variant
 
 EXTERNAL = "external"
 
@@ -46,7 +46,7 @@ class Plan:
     config: Config
     results: Path
     variant_name: str
-    variant: Variant | None
+    variant: Variant | Foreign | None
     """None for a gateway that is not ours to start."""
     shape_name: str
     shape: Shape | None
@@ -64,6 +64,11 @@ class Plan:
     def name(self) -> str:
         """For the run's folder and titles."""
         return f"{self.variant_name}-{self.shape_name}-{self.timing_name}"
+
+    @property
+    def vcpus(self) -> float:
+        """What the gateway gets; 1 where that is not ours to say."""
+        return 1.0 if self.shape is None else self.shape.vcpus
 
     @property
     def gateway_limits(self) -> Limits:

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from experiment.host import Role, RoleGroup, Run, Sampler, Snapshot
+from experiment.launch import Launch
 from experiment.plan import Plan
 from experiment.probe import ProbeError, get_json
 from experiment.progress import Stage
@@ -22,14 +23,14 @@ VERIFY_S = 120.0
 
 
 async def run_point(
-    run: Run, plan: Plan, gateway_python: Any, sessions: int, folder: PointFolder, stage: Stage
+    run: Run, plan: Plan, launch: Launch | None, sessions: int, folder: PointFolder, stage: Stage
 ) -> dict[str, Any]:
     """Run one point and return its summary, which also lies in the folder.
 
     Raises:
         ProbeError: a role did not get healthy; nothing was measured then.
     """
-    async with Stand(run, plan, gateway_python, folder.logs) as stand:
+    async with Stand(run, plan, launch, folder.logs) as stand:
         infer_port = plan.infer_port if plan.target else free_port()
         stage.update("starting")
         roles = {"simulator": await stand.simulator(infer_port)}

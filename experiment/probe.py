@@ -45,8 +45,10 @@ async def get_json(host: str, port: int, path: str) -> dict[str, Any]:
         raise ProbeError(f"GET {path} on {host}:{port}: {error or type(error).__name__}") from None
 
 
-async def wait_healthy(host: str, port: int, limit_s: float, give_up: Callable[[], str | None]) -> None:
-    """Wait until `GET /health` answers with `"ok": true`.
+async def wait_healthy(
+    host: str, port: int, limit_s: float, give_up: Callable[[], str | None], path: str = "/health"
+) -> None:
+    """Wait until `GET <path>` answers with `"ok": true`.
 
     Args:
         limit_s: how long at most.
@@ -58,10 +60,10 @@ async def wait_healthy(host: str, port: int, limit_s: float, give_up: Callable[[
     end_s = time.monotonic() + limit_s
     while True:
         try:
-            health = await get_json(host, port, "/health")
+            health = await get_json(host, port, path)
             if health.get("ok") is True:
                 return
-            last = f'GET /health on {host}:{port}: expected "ok": true, got {health}'
+            last = f'GET {path} on {host}:{port}: expected "ok": true, got {health}'
         except ProbeError as error:
             last = str(error)
         if (reason := give_up()) is not None:

@@ -1,12 +1,11 @@
 """One experiment from a plan to a stored run: clean up, conform, climb the ladder, store. What to say is the command
 line's business, how to judge `experiment.verdict`'s, where to go next `experiment.ladder`'s."""
 
-import json
 import os
 import resource
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,15 @@ import anyio.to_thread
 
 from experiment.host import Run, clean_leftovers, facts
 from experiment.ladder import Bracket, Tried, bracket, next_sessions
+from experiment.launch import Launch, prepare
 from experiment.manifest import make_manifest, packages
 from experiment.plan import Plan
 from experiment.point import point_seconds, run_point
 from experiment.progress import Display
-from experiment.setup import describe, ensure
+from experiment.setup import describe
 from experiment.stand import HARNESS_PYTHON, LOOPBACK, Stand, free_port
 from experiment.store import RunFolder, read_json
+from experiment.tables import Foreign
 
 CONFORMANCE_S = 25.0
 
@@ -62,7 +63,7 @@ async def run_experiment(plan: Plan, display: Display) -> Experiment:
     notes = clean_leftovers(plan.results)
     for note in notes:
         display.note(note)
-    gateway_python, interpreters = await _environments(plan, display)
+    launch, interpreters = await _environments(plan, display)
     folder = RunFolder.create(plan.results, plan.name, started)
     with _on_harness_cpus(plan):
         async with Run(plan.results) as run:
@@ -71,8 +72,8 @@ async def run_experiment(plan: Plan, display: Display) -> Experiment:
                 display.note(f"{run.host.explain()}: CPU affinity instead")
             manifest = make_manifest(plan, started, machine, interpreters, notes)
             folder.write_manifest(manifest)
-            conformance = await _conform(run, plan, gateway_python, folder.path, display)
-            points = await _climb(run, plan, gateway_python, folder, conformance, display)
+            conformance = await _conform(run, plan, launch, folder.path, display)
+            points = await _climb(run, plan, launch, folder, conformance, display)
     tried = [Tried(point["sessions"], point["status"]) for point in points]
     interpreter = interpreters["gateway"]["tag"] if "gateway" in interpreters else None
     return Experiment(folder, tuple(points), bracket(tried), interpreter)
@@ -82,38 +83,32 @@ async def run_conformance(plan: Plan, display: Display, say: Callable[[str], Non
     """Only the conformance suite; its lines go to `say`. Returns its report (`tests.conformance`, `--json`)."""
     for note in clean_leftovers(plan.results):
         display.note(note)
-    gateway_python, _ = await _environments(plan, display)
+    launch, _ = await _environments(plan, display)
     with _on_harness_cpus(plan):
         async with Run(plan.results) as run:
             folder = RunFolder.create(plan.results, f"conformance-{plan.variant_name}", datetime.now().astimezone())
-            return await _suite(run, plan, gateway_python, folder.path, display, say)
+            return await _suite(run, plan, launch, folder.path, display, say)
 
 
-async def _environments(plan: Plan, display: Display) -> tuple[Path | None, dict[str, Any]]:
-    """The gateway's Python, and the facts of every interpreter that takes part."""
+async def _environments(plan: Plan, display: Display) -> tuple[Launch | None, dict[str, Any]]:
+    """The gateway's launch, and the facts of every interpreter that takes part."""
     interpreters: dict[str, Any] = {"harness": describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}}
     if plan.variant is None:
         return None, interpreters
-    variant = plan.variant
-
-    def set_up() -> Path:
-        environment = ensure(variant.environment, variant.interpreter, allow_stand_in=True, report=display.note)
-        python: Path = environment.python
-        found = describe(python) | asdict(environment.interpreter)
-        interpreters["gateway"] = json.loads(json.dumps(found, default=str)) | {"packages": packages(python)}
-        return python
-
-    return await anyio.to_thread.run_sync(set_up), interpreters
+    launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
+    if found is not None:
+        interpreters["gateway"] = found
+    return launch, interpreters
 
 
 async def _suite(
-    run: Run, plan: Plan, gateway_python: Path | None, folder: Path, display: Display, say: Callable[[str], None]
+    run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display, say: Callable[[str], None]
 ) -> dict[str, Any]:
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     report = folder / "conformance.json"
     with display.stage("conformance", CONFORMANCE_S) as stage:
-        async with Stand(run, plan, gateway_python, logs) as stand:
+        async with Stand(run, plan, launch, logs) as stand:
             role = None
             infer_port = plan.infer_port
             if plan.target is None:
@@ -133,12 +128,12 @@ async def _suite(
     return result
 
 
-async def _conform(run: Run, plan: Plan, gateway_python: Path | None, folder: Path, display: Display) -> dict[str, Any]:
-    result = await _suite(run, plan, gateway_python, folder, display, lambda _: None)
+async def _conform(run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display) -> dict[str, Any]:
+    result = await _suite(run, plan, launch, folder, display, lambda _: None)
     counts = f"{result['passed']} rules passed, {result['failed']} failed, {result['skipped']} skipped"
     display.note(f"conformance: {result['label']} ({counts})")
     failed = [rule for rule in result["rules"] if rule["outcome"] == "FAIL"]
-    foreign = plan.target is not None
+    foreign = plan.target is not None or isinstance(plan.variant, Foreign)
     if result["label"] == "does not conform" or (failed and not foreign):
         rules = "; ".join(f"{rule['id']}: {rule['reason']}" for rule in failed) or "every rule was skipped"
         raise NotConforming(f"{plan.variant_name} breaks the wire contract, so it gives no result: {rules}")
@@ -148,7 +143,7 @@ async def _conform(run: Run, plan: Plan, gateway_python: Path | None, folder: Pa
 async def _climb(
     run: Run,
     plan: Plan,
-    gateway_python: Path | None,
+    launch: Launch | None,
     folder: RunFolder,
     conformance: dict[str, Any],
     display: Display,
@@ -162,7 +157,7 @@ async def _climb(
             return points
         place = folder.point(sessions)
         with display.stage(f"{sessions} sessions", point_seconds(plan)) as stage:
-            point = await run_point(run, plan, gateway_python, sessions, place, stage)
+            point = await run_point(run, plan, launch, sessions, place, stage)
         points.append(point)
         display.note(f"{sessions} sessions: {point['status']}{_because(point)}")
 

@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +11,10 @@ from typing import Self
 
 from experiment.config import CHECKOUT
 from experiment.host import Command, Limits, Role, Run
+from experiment.launch import Launch
 from experiment.plan import Address, Plan
 from experiment.probe import wait_healthy
+from experiment.tables import Foreign
 
 SIMULATOR_START_S = 60.0
 """The first start compiles the stub's arithmetic, which takes seconds; later ones find it cached."""
@@ -34,10 +36,10 @@ def free_port() -> int:
 class Stand:
     """The roles of one point, or of the conformance suite. Leaving it ends them all, groups included."""
 
-    def __init__(self, run: Run, plan: Plan, gateway_python: Path | None, logs: Path) -> None:
+    def __init__(self, run: Run, plan: Plan, launch: Launch | None, logs: Path) -> None:
         self._run = run
         self._plan = plan
-        self._gateway_python = gateway_python
+        self._launch = launch
         self._logs = logs
         self._stack = AsyncExitStack()
 
@@ -49,11 +51,20 @@ class Stand:
     ) -> None:
         await self._stack.aclose()
 
-    def start(self, role: str, argv: Sequence[str], limits: Limits, *, pipe_stdout: bool = False) -> Role:
-        """Start one role; its log is `<logs>/<role>.log`."""
+    def start(
+        self,
+        role: str,
+        argv: Sequence[str],
+        limits: Limits,
+        *,
+        env: Mapping[str, str] | None = None,
+        stop: str | None = None,
+        pipe_stdout: bool = False,
+    ) -> Role:
+        """Start one role; its log is `<logs>/<role>.log`. `env` comes on top of the runner's own."""
         log = self._logs / f"{role}.log"
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": ""}
-        command = Command(argv, cwd=CHECKOUT, log=log, env=environment, pipe_stdout=pipe_stdout)
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": "", **(env or {})}
+        command = Command(argv, cwd=CHECKOUT, log=log, env=environment, pipe_stdout=pipe_stdout, stop=stop)
         started = self._run.start(command, self._run.group(role, limits))
         self._stack.push_async_callback(started.stop, STOP_S)
         return started
@@ -74,19 +85,14 @@ class Stand:
 
     async def gateway(self, inference_port: int) -> tuple[Role, Address]:
         """The row's gateway, healthy. Raises ProbeError when it does not get there."""
-        if self._plan.variant is None or self._gateway_python is None:
+        if self._launch is None:
             raise ValueError("an external gateway is not ours to start")
         address = Address(LOOPBACK, free_port())
-        role = self.start(
-            "gateway",
-            [
-                *(str(self._gateway_python), "-m", self._plan.variant.module, "--port", str(address.port)),
-                *("--inference-url", f"http://{LOOPBACK}:{inference_port}"),
-                *self._plan.variant.arguments(),
-            ],
-            self._plan.gateway_limits,
-        )
-        await _healthy(role, address, GATEWAY_START_S)
+        argv, env = self._launch.command(address.port, f"http://{LOOPBACK}:{inference_port}", self._plan.vcpus)
+        row = self._launch.row
+        stop = row.stop if isinstance(row, Foreign) else None
+        role = self.start("gateway", argv, self._plan.gateway_limits, env=env, stop=stop)
+        await _healthy(role, address, GATEWAY_START_S, self._launch.health)
         return role, address
 
     def loadgen(self, gateway: Address, sessions: int, out: Path) -> Role:
@@ -119,9 +125,9 @@ class Stand:
         )
 
 
-async def _healthy(role: Role, address: Address, limit_s: float) -> None:
+async def _healthy(role: Role, address: Address, limit_s: float, path: str = "/health") -> None:
     def ended() -> str | None:
         exit_ = role.exited()
         return None if exit_ is None else str(exit_)
 
-    await wait_healthy(address.host, address.port, limit_s, ended)
+    await wait_healthy(address.host, address.port, limit_s, ended, path)

@@ -1,5 +1,7 @@
 """The tables of an experiment as typed values, checked when they are made. Pure: no file is read here."""
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -105,19 +107,70 @@ class Ladder(_Table):
     points: Count
 
 
+class StandIn(_Table):
+    """What a row takes where only an older free-threaded interpreter can be had, for which its own has no wheels."""
+
+    environment: str
+    loop: Literal["asyncio"]
+
+
 class Variant(_Table):
-    """One row: a host of the session core and its factors."""
+    """One row: a host of the session core and its factors. A factor that is absent is not the host's."""
 
     about: str
     module: str
     interpreter: Literal["3.14", "3.14t"]
     environment: str
-    loop: Literal["asyncio", "uvloop"]
-    transport: Literal["h2"]
+    loop: Literal["asyncio", "uvloop", "epoll"]
+    loops: Count | Literal["vcpus"] = 1
+    """Event loops: threads on a free-threaded build, processes on a GIL build; "vcpus": as many as the shape has."""
+    transport: Literal["h2", "h1"]
+    runtime: Literal["st", "mt"] | None = None
+    """Granian's runtime mode."""
+    runtime_threads: Count | None = None
+    """Granian's own (Rust) threads for each event loop."""
+    task_impl: Literal["asyncio", "rust"] | None = None
+    """Granian's task implementation."""
+    look_interval_ms: Positive | None = None
+    """How often a draining host looks at a socket between ticks."""
+    stand_in: StandIn | None = None
+    """None: a row whose environment has no wheel for the stand-in does not run there."""
 
-    def arguments(self) -> list[str]:
-        """The row's factors as options of its host module."""
-        return ["--loop", self.loop, "--transport", self.transport]
+    def on_stand_in(self) -> "Variant | None":
+        """The row as it runs on an older free-threaded interpreter; None where it does not."""
+        return None if self.stand_in is None else self.model_copy(update=self.stand_in.model_dump())
+
+    def arguments(self, vcpus: float) -> list[str]:
+        """The row's factors as options of its host module, at a shape of `vcpus`."""
+        loops = max(1, math.ceil(vcpus)) if self.loops == "vcpus" else self.loops
+        options = ["--loop", self.loop, "--loops", str(loops), "--transport", self.transport]
+        for name in ("runtime", "runtime_threads", "task_impl", "look_interval_ms"):
+            if (value := getattr(self, name)) is not None:
+                options += [f"--{name.replace('_', '-')}", str(value)]
+        return options
+
+
+class Foreign(_Table):
+    """A gateway that is not ours, as a row: started by a command line; pinned, measured and judged like the others.
+
+    `{port}` and `{inference_url}` in the command and in the values of `env` are filled in.
+    """
+
+    about: str
+    command: Annotated[list[str], Field(min_length=1)]
+    health: Annotated[str, Field(pattern="^/")] = "/health"
+    env: dict[str, str] = {}
+    """Environment variables beside the runner's own."""
+    stop: str | None = None
+    """A shell command that stops it, `{pid}` being its process; SIGTERM without one. Its whole group is ended after."""
+
+    def filled(self, port: int, inference_url: str) -> tuple[list[str], dict[str, str]]:
+        """Command line and environment of one start."""
+
+        def fill(text: str) -> str:
+            return text.replace("{port}", str(port)).replace("{inference_url}", inference_url)
+
+        return [fill(word) for word in self.command], {name: fill(value) for name, value in self.env.items()}
 
 
 def _options(table: _Table) -> list[str]:
@@ -136,10 +189,16 @@ class Config(_Table):
     shapes: dict[str, Shape]
     ladders: dict[str, Ladder]
     variants: dict[str, Variant]
+    foreign: dict[str, Foreign] = {}
 
-    def variant(self, name: str) -> Variant:
+    def model_post_init(self, _: object) -> None:
+        """A name is one row's."""
+        if both := sorted(self.variants.keys() & self.foreign.keys()):
+            raise ValueError(f"rows of [variants] and of [foreign] have one name: {', '.join(both)}")
+
+    def variant(self, name: str) -> Variant | Foreign:
         """The row of that name; ConfigError lists the known ones."""
-        return _known(self.variants, name, "VARIANT", "variant")
+        return _known({**self.variants, **self.foreign}, name, "VARIANT", "variant")
 
     def shape(self, name: str) -> Shape:
         """The shape of that name; ConfigError lists the known ones."""
@@ -154,7 +213,7 @@ class Config(_Table):
         return _known(self.ladders, name, "LADDER", "ladder")
 
 
-def _known(table: dict[str, T], name: str, option: str, what: str) -> T:
+def _known(table: Mapping[str, T], name: str, option: str, what: str) -> T:
     try:
         return table[name]
     except KeyError:

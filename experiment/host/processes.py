@@ -26,13 +26,15 @@ TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class Command:
-    """`env` is the whole environment (None: the runner's own); `log` gets stderr, and stdout unless it is piped."""
+    """`env` is the whole environment (None: the runner's own); `log` gets stderr, and stdout unless it is piped.
+    `stop` is a shell command that asks it to end, `{pid}` being its process; None for SIGTERM."""
 
     argv: Sequence[str]
     cwd: Path
     log: Path
     env: Mapping[str, str] | None = None
     pipe_stdout: bool = False
+    stop: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Role:
     def __init__(self, command: Command, group: RoleGroup) -> None:
         self.group = group
         self.log = command.log
+        self._stop_command = command.stop
         self._read_fd: int | None = None
         self._reading = self._stopped = False
         self._oom_kills: int | None = None
@@ -150,14 +153,14 @@ class Role:
                 self._close_pipe()
 
     async def stop(self, grace_s: float = 5.0) -> Exit:
-        """SIGTERM to the main process, up to `grace_s` for all its group to end, SIGKILL to what is left, group
-        removed. Not interrupted by cancellation; may be called again.
+        """SIGTERM to the main process (or the command's `stop`), up to `grace_s` for all its group to end, SIGKILL to
+        what is left, group removed. Not interrupted by cancellation; may be called again.
 
         Raises GroupStuck when a process survives SIGKILL.
         """
         with anyio.CancelScope(shield=True):
             if self._process.poll() is None:
-                self._process.terminate()
+                await self._ask_to_end(grace_s)
             for _ in range(math.ceil(grace_s / POLL_S)):
                 if self._process.poll() is not None and not self.group.pids():
                     break
@@ -168,6 +171,14 @@ class Role:
             finally:
                 self._clear()
         return self._ended()
+
+    async def _ask_to_end(self, limit_s: float) -> None:
+        if self._stop_command is None:
+            self._process.terminate()
+            return
+        command = self._stop_command.replace("{pid}", str(self.pid))
+        with anyio.move_on_after(limit_s), self.log.open("ab") as log:
+            await anyio.run_process(["/bin/sh", "-c", command], check=False, stdout=log, stderr=log)
 
     def kill(self) -> Exit:
         """The same without grace and without an event loop, for the very last resort."""

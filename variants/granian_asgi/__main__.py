@@ -1,8 +1,9 @@
 """Start Granian with the stock application. Options only; the work is in `app.py`."""
 
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, TaskImpl
 
+from variants.shared.clients import TRANSPORTS
 from variants.shared.options import HostOptions
 
 _MOST_CONNECTIONS = 65_536
@@ -11,8 +12,14 @@ _MOST_CONNECTIONS = 65_536
 
 
 def main() -> None:
-    """Serve until a signal ends the process. The worker is a spawned child: stop the whole cgroup, not this alone."""
-    options = HostOptions.parse(loops=("uvloop", "asyncio"), transports=("h2",))
+    """Serve until a signal ends the process.
+
+    A Granian worker is one event loop: a thread of this process on a free-threaded build, a spawned child on a GIL
+    build (then stop the whole cgroup, not this process alone).
+    """
+    options = HostOptions.parse(
+        loops=("uvloop", "asyncio"), transports=TRANSPORTS, factors=("runtime", "runtime_threads", "task_impl")
+    )
     options.to_environment()
     Granian(
         "variants.granian_asgi.app:create_app",
@@ -20,8 +27,10 @@ def main() -> None:
         address=options.host,
         port=options.port,
         interface=Interfaces.ASGI,
-        workers=1,
-        runtime_mode=RuntimeModes.st,
+        workers=options.loops,
+        runtime_mode=RuntimeModes(options.runtime),
+        runtime_threads=options.runtime_threads,
+        task_impl=TaskImpl(options.task_impl),
         loop=Loops(options.loop),
         http=HTTPModes.http1,
         backlog=4096,

@@ -1,7 +1,8 @@
 """The FastAPI application of the stock stack: one task receives, two relay (`variants.shared.relay`).
 
 Ownership: each connection's session and tasks belong to the event loop that accepted it; the inference client belongs
-to that loop too. Shared between connections: the read-only settings, and the loop's inference client.
+to that loop too. Granian builds one application for each event loop, so that on a free-threaded build with several of
+them, threads share nothing of ours but modules and their constants.
 """
 
 import random
@@ -13,7 +14,8 @@ import anyio
 from fastapi import FastAPI, WebSocket
 
 from gateway import Session, SessionSettings
-from variants.shared.h2_client import open_h2_client
+from variants.shared.build import require_interpreter
+from variants.shared.clients import open_client
 from variants.shared.inference import InferenceClient
 from variants.shared.options import HostOptions
 from variants.shared.relay import start_relay
@@ -26,8 +28,8 @@ def create_app() -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        host, port = options.inference_address
-        async with open_h2_client(host, port, options.inference_connections) as client:
+        require_interpreter(options.expect)
+        async with open_client(options) as client:
             app.state.client = client
             yield
 

@@ -4,10 +4,18 @@ import argparse
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 _ENVIRONMENT_KEY = "GATEWAY_LAB_HOST_OPTIONS"
+
+FACTORS: dict[str, dict[str, Any]] = {
+    "runtime": {"choices": ("st", "mt"), "help": "Granian's runtime mode (default %(default)s)"},
+    "runtime_threads": {"type": int, "help": "Granian's own threads for each event loop (default %(default)s)"},
+    "task_impl": {"choices": ("asyncio", "rust"), "help": "Granian's task implementation (default %(default)s)"},
+    "look_interval_ms": {"type": float, "help": "how often a socket is looked at between ticks (default %(default)s)"},
+}
+"""Options that only some hosts have."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +25,36 @@ class HostOptions:
     port: int
     inference_url: str
     loop: str = "asyncio"
+    loops: int = 1
+    """Event loops: threads on a free-threaded build, processes on a GIL build."""
     transport: str = "h2"
     inference_connections: int = 2
     """Connections to the inference server that each event loop holds."""
     flush_phase_jitter_ms: float = 1000.0
     host: str = "127.0.0.1"
+    expect: str | None = None
+    """The interpreter that the row was promised ("3.14.7t"); None where nobody promised one."""
+    runtime: str = "st"
+    runtime_threads: int = 1
+    task_impl: str = "asyncio"
+    look_interval_ms: float = 900.0
 
     @classmethod
-    def parse(cls, argv: list[str] | None = None, *, loops: tuple[str, ...], transports: tuple[str, ...]) -> Self:
-        """Read a variant's command line; a mistake ends the process with status 2 and says what is known."""
+    def parse(
+        cls,
+        argv: list[str] | None = None,
+        *,
+        loops: tuple[str, ...],
+        transports: tuple[str, ...],
+        factors: tuple[str, ...] = (),
+    ) -> Self:
+        """Read a variant's command line; a mistake ends the process with status 2 and says what is known.
+
+        Args:
+            loops: event loops that the host runs on, the default first.
+            transports: to the inference server, the default first.
+            factors: which of `FACTORS` the host has; another one is a mistake.
+        """
         parser = argparse.ArgumentParser(
             description="One gateway of the laboratory, as `python -m experiment` starts it."
         )
@@ -33,9 +62,14 @@ class HostOptions:
         parser.add_argument("--host", default=cls.host, help="address to listen on (default %(default)s)")
         parser.add_argument("--inference-url", required=True, help="http://HOST:PORT of the inference server")
         parser.add_argument("--loop", choices=loops, default=loops[0], help="event loop (default %(default)s)")
+        parser.add_argument("--loops", type=int, default=cls.loops, metavar="N", help="how many (default %(default)s)")
         parser.add_argument("--transport", choices=transports, default=transports[0], help="to the inference server")
         parser.add_argument("--inference-connections", type=int, default=cls.inference_connections, metavar="N")
         parser.add_argument("--flush-phase-jitter-ms", type=float, default=cls.flush_phase_jitter_ms, metavar="MS")
+        parser.add_argument("--expect", metavar="VERSION", help='refuse to run on another interpreter than "3.14.7t"')
+        for name in factors:
+            flag, default = f"--{name.replace('_', '-')}", getattr(cls, name)
+            parser.add_argument(flag, default=default, **FACTORS[name])
         options = cls(**vars(parser.parse_args(argv)))
         try:
             options.inference_address  # noqa: B018 - the property checks the address

@@ -1,0 +1,67 @@
+"""How a row becomes a process: environment made ready once, command line built for every start. Starts nothing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from experiment.manifest import packages
+from experiment.setup import Environment, NotOnInterpreter, describe, ensure
+from experiment.tables import Foreign, Variant
+
+GIL_TURNED_ON = "error:The global interpreter lock (GIL) has been enabled to load module:RuntimeWarning"
+"""For `python -W`: an import that would turn the GIL back on fails, and its name is in the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A row that can be started as often as there are points."""
+
+    row: Variant | Foreign
+    """As it runs here: with its stand-in's factors where only an older interpreter is to be had."""
+    python: Path | None
+    """None for a foreign row."""
+    tag: str | None
+    """The interpreter as found: "3.14.7t"."""
+
+    @property
+    def health(self) -> str:
+        """The path that says whether it is up."""
+        return self.row.health if isinstance(self.row, Foreign) else "/health"
+
+    def command(self, port: int, inference_url: str, vcpus: float) -> tuple[list[str], dict[str, str]]:
+        """Command line, and environment variables beside the runner's own."""
+        if isinstance(self.row, Foreign):
+            return self.row.filled(port, inference_url)
+        argv = [
+            *(str(self.python), "-W", GIL_TURNED_ON, "-m", self.row.module),
+            *("--port", str(port), "--inference-url", inference_url, "--expect", str(self.tag)),
+            *self.row.arguments(vcpus),
+        ]
+        return argv, {}
+
+
+def prepare(row: Variant | Foreign, report: Callable[[str], None]) -> tuple[Launch, dict[str, Any] | None]:
+    """Make the row's environment ready; the facts of its interpreter go into the manifest (None for a foreign row).
+
+    Raises:
+        SetupError: the interpreter or the packages cannot be had (NotOnInterpreter: for want of a wheel).
+    """
+    if isinstance(row, Foreign):
+        return Launch(row, None, None), None
+    try:
+        environment = _environment(row, report)
+    except NotOnInterpreter:
+        fallback = row.on_stand_in()
+        if fallback is None:
+            raise
+        row = fallback
+        environment = _environment(row, report)
+    facts = describe(environment.python) | asdict(environment.interpreter)
+    facts = json.loads(json.dumps(facts, default=str)) | {"packages": packages(environment.python)}
+    return Launch(row, environment.python, environment.interpreter.tag), facts
+
+
+def _environment(row: Variant, report: Callable[[str], None]) -> Environment:
+    return ensure(row.environment, row.interpreter, allow_stand_in=True, report=report)
