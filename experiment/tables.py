@@ -198,7 +198,8 @@ class Config(_Table):
 
     def variant(self, name: str) -> Variant | Foreign:
         """The row of that name; ConfigError lists the known ones."""
-        return _known({**self.variants, **self.foreign}, name, "VARIANT", "variant")
+        rows: dict[str, Variant | Foreign] = {**self.variants, **self.foreign}
+        return _known(rows, name, "VARIANT", "variant")
 
     def shape(self, name: str) -> Shape:
         """The shape of that name; ConfigError lists the known ones."""
