@@ -1,6 +1,9 @@
-"""Which number of sessions to try next, and the bracket that the tries so far give. Pure: verdicts in, numbers out."""
+"""Which number of sessions to try next, and the bracket that the tries so far give. Pure: verdicts in, numbers out.
 
-from collections.abc import Sequence
+Every rung is tried at most twice (an INVALID try is repeated once), so that the search ends whatever the verdicts are.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from experiment.tables import Ladder
@@ -20,47 +23,123 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Bracket:
-    """What is known of the ceiling; None where no point says it.
+class Move:
+    """What a search does next; it has ended where `sessions` is None. `why` is for a person."""
 
-    A single PASS is not confirmed and a single FAIL is not solid: both take two.
-    """
+    sessions: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """What is known of the ceiling; None where no point says it."""
 
     passed: int | None
+    """The highest number of sessions below `failed` that passed and never failed."""
     failed: int | None
-    """The lowest number of sessions that failed above `passed`."""
+    """The lowest number of sessions that failed and never passed."""
+    confirmed: bool = False
+    """`passed` passed twice."""
+    solid: bool = False
+    """`failed` failed twice."""
+    borderline: tuple[int, ...] = ()
+    """Between the two: what passed once and failed once."""
+    harness_ends: int | None = None
+    """Where the harness fell behind, and again when the point was repeated."""
 
     def __str__(self) -> str:
-        low = "no pass" if self.passed is None else f"passes {self.passed}"
-        high = "no fail" if self.failed is None else f"fails {self.failed}"
-        return f"{low} ↔ {high}"
+        low = "no pass" if self.passed is None else f"{'confirmed' if self.confirmed else 'passes'} {self.passed}"
+        high = "no fail" if self.failed is None else f"{'solid fail' if self.solid else 'fails'} {self.failed}"
+        between = [f"borderline {'–'.join(str(n) for n in _ends(self.borderline))}"] if self.borderline else []
+        ends = [] if self.harness_ends is None else [f"harness ends at {self.harness_ends} sessions on this machine"]
+        return " ↔ ".join([low, *between, *([] if ends and self.failed is None else [high])]) + "".join(
+            f" ({text})" for text in ends
+        )
 
 
-def bracket(history: Sequence[Tried]) -> Bracket:
-    """The highest pass below the lowest fail, and that fail. INVALID points say nothing."""
-    fails = [point.sessions for point in history if point.status == "FAIL"]
+def _ends(numbers: Sequence[int]) -> list[int]:
+    return sorted({numbers[0], numbers[-1]})
+
+
+def bracket(history: Iterable[Tried]) -> Bracket:
+    """The highest clean pass below the lowest clean fail, that fail, and what is mixed between. INVALID says nothing.
+
+    A pass above the lowest clean fail does not count.
+    """
+    rungs = _rungs(history)
+    fails = {rung: tries for rung, tries in rungs.items() if set(tries) == {"FAIL"}}
     failed = min(fails, default=None)
-    passes = [
-        point.sessions for point in history if point.status == "PASS" and (failed is None or point.sessions < failed)
-    ]
-    return Bracket(max(passes, default=None), failed)
+    below = {rung: tries for rung, tries in rungs.items() if failed is None or rung < failed}
+    passes = {rung: tries for rung, tries in below.items() if set(tries) == {"PASS"}}
+    passed = max(passes, default=None)
+    mixed = tuple(sorted(rung for rung, tries in below.items() if len(set(tries)) == 2 and rung > (passed or 0)))
+    return Bracket(
+        passed,
+        failed,
+        confirmed=passed is not None and len(passes[passed]) >= 2,
+        solid=failed is not None and len(fails[failed]) >= 2,
+        borderline=mixed,
+        harness_ends=_harness_ends(history),
+    )
 
 
-def next_sessions(ladder: Ladder, history: Sequence[Tried]) -> int | None:
-    """The next rung; None when the ladder has ended.
+def climb(ladder: Ladder, history: Sequence[Tried]) -> Move:
+    """The next rung.
 
-    It grows to the first FAIL, then halves the gap between the highest PASS and the lowest FAIL. A fail at the first
-    rung halves downwards. It ends after `ladder.points` points, at a gap too small to divide, or at an INVALID point:
-    the harness will not do better with more sessions.
+    It grows by `ladder.growth` to the first FAIL (a fail at the first rung halves downwards), then halves the gap at
+    either side of what is mixed until it is too small to divide; with `ladder.confirm` it then repeats the edge: a
+    repeat that disagrees makes the rung borderline, and the search goes on beside it. It ends with the edge known,
+    at `ladder.most` sessions, after `ladder.points` points, or where a point is INVALID twice in a row: the harness
+    will not do better with more sessions.
     """
     if not history:
-        return ladder.start
-    if len(history) >= ladder.points or history[-1].status == "INVALID":
-        return None
+        return Move(ladder.start, "first rung")
     known = bracket(history)
-    if known.failed is None:
-        return round(history[-1].sessions * ladder.growth)
-    low = known.passed or 0
-    if known.failed - low <= max(STEP_SESSIONS, STEP_RATIO * known.failed):
-        return None
-    return (low + known.failed) // 2
+    if known.harness_ends is not None:
+        return Move(None, f"harness ends at {known.harness_ends} sessions on this machine: INVALID twice")
+    if len(history) >= ladder.points:
+        return Move(None, f"all {ladder.points} points are used")
+    if history[-1].status == "INVALID":
+        return Move(history[-1].sessions, "again: the last was INVALID")
+    low, high = known.passed or 0, known.failed
+    top = max([low, *known.borderline])
+    if high is None and top < ladder.most:
+        return Move(min(ladder.most, max(round(top * ladder.growth), top + 1)), "grows to the first fail")
+    first_doubt = known.borderline[0] if known.borderline else high
+    for lower, upper in ((low, first_doubt), (top, high)):
+        if upper is not None and not _too_small(lower, upper):
+            return Move((lower + upper) // 2, f"halves {lower} ↔ {upper}")
+    if ladder.confirm and known.passed is not None and not known.confirmed:
+        return Move(known.passed, f"repeats {known.passed}, which passed once")
+    if ladder.confirm and high is not None and not known.solid:
+        return Move(high, f"repeats {high}, which failed once")
+    return Move(None, "the edge is found" if high is not None else f"no fail up to {ladder.most} sessions")
+
+
+def points_to(ladder: Ladder, ceiling: int) -> int:
+    """How many points the search takes where everything up to `ceiling` passes and nothing above it does."""
+    history: list[Tried] = []
+    while (sessions := climb(ladder, history).sessions) is not None:
+        history.append(Tried(sessions, "PASS" if sessions <= ceiling else "FAIL"))
+    return len(history)
+
+
+def _too_small(lower: int, upper: int) -> bool:
+    return upper - lower <= max(STEP_SESSIONS, STEP_RATIO * upper)
+
+
+def _rungs(history: Iterable[Tried]) -> dict[int, list[Status]]:
+    """The valid tries of every rung."""
+    rungs: dict[int, list[Status]] = {}
+    for point in history:
+        if point.status != "INVALID":
+            rungs.setdefault(point.sessions, []).append(point.status)
+    return rungs
+
+
+def _harness_ends(history: Iterable[Tried]) -> int | None:
+    """The lowest rung whose last two tries were INVALID."""
+    tries: dict[int, list[Status]] = {}
+    for point in history:
+        tries.setdefault(point.sessions, []).append(point.status)
+    return min((rung for rung, seen in tries.items() if seen[-2:] == ["INVALID"] * 2), default=None)

@@ -105,6 +105,14 @@ class Ladder(_Table):
     start: Count
     growth: Annotated[float, Field(gt=1)]
     points: Count
+    most: Count
+    """No rung is higher."""
+    confirm: bool
+    """Whether the edge is repeated until it is confirmed ↔ solid fail."""
+
+    def scaled(self, vcpus: float) -> "Ladder":
+        """The same ladder for a gateway of so many vCPUs: `start` is for one."""
+        return self.model_copy(update={"start": max(1, min(self.most, round(self.start * vcpus)))})
 
 
 class StandIn(_Table):

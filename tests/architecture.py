@@ -32,7 +32,11 @@ PURE = (
     "loadgen.ledger",
     "loadgen.messages",
     "loadgen.stalls",
+    "experiment.costs",
     "experiment.ladder",
+    "experiment.merge",
+    "experiment.search",
+    "experiment.statistics",
     "experiment.verdict",
     "experiment.tables",
 )

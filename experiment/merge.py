@@ -1,0 +1,85 @@
+"""Whether runs may stand in one table, and if not, each fact in which they differ. Pure: manifests in, text out."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+Manifest = Mapping[str, Any]
+
+_MACHINE = ("cpu_model", "cpus", "memory_bytes", "virtualisation", "kernel", "kernel_build", "cgroup")
+_SETTINGS = ("timing", "slo", "simulator", "harness")
+
+
+def differences(runs: Mapping[str, Manifest]) -> list[str]:
+    """One line per fact and pair of runs (by name); empty where they may be merged.
+
+    Machine, kernel, timing, limits, simulator, harness and shapes must be the same. So must the interpreter and the
+    packages of the harness, of every row that both have, and of rows that ask for the same interpreter or environment.
+    """
+    return [
+        f"{what}: {one} has {mine!r}, {other} has {theirs!r}"
+        for (one, first), (other, second) in combinations(runs.items(), 2)
+        for what, mine, theirs in compared(first, second)
+    ]
+
+
+def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]]:
+    """The facts that differ between two runs: name, value in the first, value in the second."""
+    yield from _unlike("machine", first["machine"], second["machine"], _MACHINE)
+    for table in _SETTINGS:
+        yield from _unlike(table, first[table], second[table])
+    yield from _unlike("shapes", _shapes(first), _shapes(second))
+    yield from _interpreter("harness", first["interpreters"]["harness"], second["interpreters"]["harness"])
+    for row in first["rows"].keys() & second["rows"].keys():
+        mine, theirs = first["rows"][row], second["rows"][row]
+        yield from _unlike(f"row {row}", mine["variant"], theirs["variant"])
+        yield from _interpreter(f"row {row}", mine["interpreter"], theirs["interpreter"])
+    mine_by, theirs_by = _by_request(first), _by_request(second)
+    for asked in sorted(mine_by.keys() & theirs_by.keys()):
+        yield from _unlike(f"interpreter {asked}", mine_by[asked], theirs_by[asked])
+    mine_by, theirs_by = _by_environment(first), _by_environment(second)
+    for environment in sorted(mine_by.keys() & theirs_by.keys()):
+        yield from _unlike(f"packages of {environment}", mine_by[environment], theirs_by[environment])
+
+
+def _unlike(
+    what: str, mine: Mapping[str, Any], theirs: Mapping[str, Any], keys: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Any, Any]]:
+    for name in keys or sorted(mine.keys() | theirs.keys()):
+        if mine.get(name) != theirs.get(name):
+            yield f"{what} {name}", mine.get(name), theirs.get(name)
+
+
+def _shapes(run: Manifest) -> dict[str, Any]:
+    """Of runs with several shapes the same set is asked for."""
+    return {row["shape"]["name"]: row["shape"] for row in run["rows"].values()}
+
+
+def _interpreter(
+    what: str, mine: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None
+) -> Iterator[tuple[str, Any, Any]]:
+    if mine is None or theirs is None:
+        return
+    for name in ("version", "free_threaded", "compiler", "pgo", "lto", "libc"):
+        if mine.get(name) != theirs.get(name):
+            yield f"{what} interpreter {name}", mine.get(name), theirs.get(name)
+    yield from _unlike(f"{what} package", mine["packages"], theirs["packages"])
+
+
+def _by_request(run: Manifest) -> dict[str, dict[str, Any]]:
+    found = {}
+    for row in run["rows"].values():
+        if row["interpreter"] is not None and "interpreter" in row["variant"]:
+            facts = row["interpreter"]
+            found[row["variant"]["interpreter"]] = {
+                key: facts.get(key) for key in ("version", "compiler", "pgo", "lto")
+            }
+    return found
+
+
+def _by_environment(run: Manifest) -> dict[str, dict[str, Any]]:
+    return {
+        f"{row['variant']['environment']} on {row['variant']['interpreter']}": row["interpreter"]["packages"]
+        for row in run["rows"].values()
+        if row["interpreter"] is not None and "environment" in row["variant"]
+    }

@@ -1,0 +1,57 @@
+"""What a count of failures can say: the rate's exact interval, and whether it can resolve the limit. Pure.
+
+It is printed beside the verdict and never changes it.
+"""
+
+import math
+from dataclasses import dataclass
+
+from scipy.special import betaincinv
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`failures` of `trials`, with the two-sided 95 % Clopper–Pearson interval of the rate."""
+
+    failures: int
+    trials: int
+    low: float
+    high: float
+    limit: float
+
+    @property
+    def resolves(self) -> bool:
+        """Whether so many trials can show that the rate keeps the limit at all: with no failure, by the 95 % limit."""
+        return self.trials >= trials_needed(self.limit)
+
+    def __str__(self) -> str:
+        text = f"{self.failures}/{self.trials}: {_per_100k(self.low)}–{_per_100k(self.high)} in 100 000"
+        if self.resolves:
+            return text
+        return f"{text}; too few to resolve {_per_100k(self.limit)} (needs {trials_needed(self.limit)})"
+
+
+def rate(failures: int, partials: int, limit: float) -> Rate | None:
+    """The rate failures ÷ (partials + failures); None without a trial.
+
+    Clopper–Pearson: the low end is the α/2 quantile of Beta(k, n − k + 1), the high end the 1 − α/2 quantile of
+    Beta(k + 1, n − k), for k failures of n trials (Biometrika 26, 1934).
+    """
+    trials = partials + failures
+    if trials <= 0:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if failures == 0 else float(betaincinv(failures, trials - failures + 1, tail))
+    high = 1.0 if failures == trials else float(betaincinv(failures + 1, trials - failures, 1 - tail))
+    return Rate(failures, trials, low, high, limit)
+
+
+def trials_needed(limit: float) -> int:
+    """The fewest trials without a failure whose one-sided 95 % upper limit is `limit`: (1 − limit)^n ≤ 0.05."""
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-limit))
+
+
+def _per_100k(share: float) -> str:
+    return f"{share * 1e5:.3g}"
