@@ -12,7 +12,7 @@ option = $(if $($(1)),--$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help experiment conformance test check bench doctor lock clean
+.PHONY: help experiment ladder compare reproduce results notebooks conformance test check bench doctor lock clean
 
 help: ## list verbs and variables
 	@echo "make VERB [VARIABLE=value …]"
@@ -24,6 +24,14 @@ help: ## list verbs and variables
 #: SHAPE        what the gateway is given: cpuset-1 cpuset-2 quota-1 … (cpuset-1)
 #: TIMING       full, quick or smoke (quick)
 #: SESSIONS     one point, or a list: 200,300 (a ladder)
+#: VARIANTS     rows to compare: gil,gil-h1,mt; ratios are to the first
+#: ROUNDS       how often compare measures each row's cost (3)
+#: LADDER       compare: ladder of experiments.toml, or no for costs alone (confirm)
+#: RUNS         compare: stored runs, results/a,results/b
+#: RUN          results, notebooks: folder of a run, or its evidence file
+#: RESUME       folder of an interrupted run to take up again
+#: DRY_RUN      1: print the points, the time each takes and the total; start nothing
+#: PRUNE        results: remove runs begun more than so many days ago
 #: TARGET       ws://host:port of a gateway that already runs; none is started
 #: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
 #: INFER_PORT   port the simulator is served on
@@ -32,10 +40,30 @@ help: ## list verbs and variables
 #: PYTEST_ARGS  passed on to pytest
 #: LAB_RETRY    1: try again what failed to install or build within the last day
 
-experiment: ## measure a variant: table, bracket, and RESULT results/<run> as the last line
-	@$(LAB) harness -- -m experiment $(call option,VARIANT,variant) $(call option,SHAPE,shape) $(call option,TIMING,timing) \
-		$(call option,SESSIONS,sessions) $(call option,TARGET,target) $(call option,HARNESS,harness) \
-		$(call option,INFER_PORT,infer-port) $(call option,RESULTS,results)
+CAMPAIGN = $(call option,TIMING,timing) $(call option,RESULTS,results) $(call option,RESUME,resume) \
+	$(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+SUBJECT = $(call option,VARIANT,variant) $(call option,SHAPE,shape) $(call option,TARGET,target) \
+	$(call option,HARNESS,harness) $(call option,INFER_PORT,infer-port)
+
+experiment: ## measure a variant: table, first bracket, and RESULT results/<run> as the last line
+	@$(LAB) harness -- -m experiment $(SUBJECT) $(call option,SESSIONS,sessions) $(CAMPAIGN)
+
+ladder: ## find a variant's ceiling: confirmed, borderline, first solid fail
+	@$(LAB) harness -- -m experiment ladder $(SUBJECT) $(CAMPAIGN)
+
+compare: ## rows side by side (VARIANTS, ROUNDS, LADDER), interleaved in time; or stored runs (RUNS)
+	@$(LAB) harness -- -m experiment compare $(call option,VARIANTS,variants) $(call option,SHAPE,shape) \
+		$(call option,SESSIONS,sessions) $(call option,ROUNDS,rounds) $(call option,LADDER,ladder) \
+		$(call option,HARNESS,harness) $(call option,RUNS,runs) $(CAMPAIGN)
+
+reproduce: ## the public benchmark's rows beside ours, in its shapes (TIMING, full by default)
+	@$(LAB) harness -- -m experiment reproduce $(CAMPAIGN)
+
+results: ## list stored runs; RUN: its table and picture again; PRUNE: remove old ones
+	@$(LAB) harness -- -m experiment results $(call option,RUN,run) $(call option,PRUNE,prune) $(call option,RESULTS,results)
+
+notebooks: ## execute every notebook without a browser (RUN)
+	@$(LAB) notebooks -- -m experiment notebooks $(call option,RUN,run) $(call option,RESULTS,results)
 
 conformance: ## the wire contract as a black box, one line per rule (VARIANT or TARGET, INFER_PORT)
 	@$(LAB) harness -- -m experiment conformance $(call option,VARIANT,variant) $(call option,TARGET,target) \

@@ -1,4 +1,4 @@
-"""The command line of the laboratory: run an experiment, the conformance suite, the benchmarks, the doctor.
+"""The command line of the laboratory: campaigns of points, stored runs, the conformance suite, benchmarks, the doctor.
 
 Exit status: 0 the experiment ran, whatever the verdict; 2 bad input; 3 every point was INVALID; 1 a crash or a gateway
 that breaks the contract; 130 interrupted. The last line on standard output is `RESULT <folder>` or
@@ -15,18 +15,26 @@ import anyio
 import typer
 import typer.exceptions
 
+from experiment import listing, options
+from experiment import reproduce as public
+from experiment.campaign import Ask, asked, make_campaign, names
+from experiment.comparison import compare as compare_runs
 from experiment.config import CHECKOUT, load_config
-from experiment.figure import latency_figure
 from experiment.host import ShapeRefused
 from experiment.plan import Plan, Request, make_plan
 from experiment.probe import ProbeError
 from experiment.progress import Display
-from experiment.runner import Experiment, NotConforming, run_conformance, run_experiment
+from experiment.reports import announce_time, show_comparison, show_plan, show_run
+from experiment.runner import NotConforming, run_campaign, run_conformance
 from experiment.setup import SetupError
-from experiment.table import points_table, report_console
+from experiment.stored import read_run, run_paths
+from experiment.stored import runs as read_runs
+from experiment.table import lines_table, report_console
 from experiment.tables import ConfigError
 
 CRASH, BAD_INPUT, ALL_INVALID, INTERRUPTED = 1, 2, 3, 130
+CONFIRM = "confirm"
+"""The ladder of experiments.toml that confirms its edge."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -39,63 +47,147 @@ class Stop(Exception):
         self.status = status
 
 
-VariantOption = Annotated[str | None, typer.Option(help="Row of experiments.toml (VARIANT).", show_default="gil")]
-ShapeOption = Annotated[str | None, typer.Option(help="What the gateway is given (SHAPE).", show_default="cpuset-1")]
-TimingOption = Annotated[str | None, typer.Option(help="full, quick or smoke (TIMING).", show_default="quick")]
-SessionsOption = Annotated[
-    str | None, typer.Option(help="One point or a list, 200,300 (SESSIONS).", show_default="the ladder chooses")
-]
-TargetOption = Annotated[
-    str | None, typer.Option(help="ws://HOST:PORT of a gateway that already runs; the verdict is external (TARGET).")
-]
-HarnessOption = Annotated[
-    str | None, typer.Option(help="shared: let the harness share the gateway's cores; gives no ceiling (HARNESS).")
-]
-InferPortOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Where a TARGET expects the inference server (INFER_PORT).", show_default="9000", min=1, max=65535
-    ),
-]
-ResultsOption = Annotated[Path, typer.Option(help="Folder that the runs are stored in (RESULTS).")]
-
-
 @app.callback(invoke_without_command=True)
 def experiment(
     context: typer.Context,
-    variant: VariantOption = None,
-    shape: ShapeOption = None,
-    timing: TimingOption = None,
-    sessions: SessionsOption = None,
-    target: TargetOption = None,
-    harness: HarnessOption = None,
-    infer_port: InferPortOption = None,
-    results: ResultsOption = Path("results"),
+    variant: options.Variant = None,
+    shape: options.Shape = None,
+    timing: options.Timing = None,
+    sessions: options.Sessions = None,
+    target: options.Target = None,
+    harness: options.Harness = None,
+    infer_port: options.InferPort = None,
+    results: options.Results = options.RESULTS,
+    resume: options.Resume = None,
+    dry_run: options.DryRun = False,
 ) -> None:
-    """How many live audio sessions does a gateway hold? Climbs a ladder of sessions against a fixed SLO."""
+    """How many live audio sessions does a gateway hold? Climbs a short ladder of sessions against a fixed SLO."""
     if context.invoked_subcommand is not None:
         return
-    request = Request(results, variant, shape, timing, sessions, target, harness, infer_port)
-    plan = make_plan(load_config(), request)
-    with Display() as display:
-        display.note(_announce(plan))
-        outcome = anyio.run(run_experiment, plan, display)
-    _show(plan, outcome)
-    picture = outcome.folder.path / "latency.svg"
-    latency_figure(plan.name, outcome.points, plan.config.slo, picture)
-    print(f"picture {picture}")
-    if outcome.all_invalid:
-        reason = f"every point was INVALID: the harness fell behind; see {outcome.folder.path}"
-        raise Stop(ALL_INVALID, reason)
-    print(f"RESULT {outcome.folder.path}")
+    defaults = load_config().defaults
+    if target is not None and (variant or shape):
+        _refuse_target(variant)
+    ask = Ask(
+        "experiment",
+        (variant or defaults.variant,),
+        (shape or defaults.shape,),
+        timing or defaults.timing,
+        sessions=sessions,
+        ladder=None if sessions else defaults.ladder,
+        target=target,
+        harness=harness,
+        infer_port=infer_port,
+    )
+    _carry_out(ask, results, resume, dry_run=dry_run)
+
+
+@app.command()
+def ladder(
+    variant: options.Variant = None,
+    shape: options.Shape = None,
+    timing: options.Timing = None,
+    target: options.Target = None,
+    harness: options.Harness = None,
+    infer_port: options.InferPort = None,
+    results: options.Results = options.RESULTS,
+    resume: options.Resume = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Find the ceiling: confirmed ↔ borderline ↔ first solid fail."""
+    defaults = load_config().defaults
+    if target is not None and (variant or shape):
+        _refuse_target(variant)
+    ask = Ask(
+        "ladder",
+        (variant or defaults.variant,),
+        (shape or defaults.shape,),
+        timing or defaults.timing,
+        ladder=CONFIRM,
+        target=target,
+        harness=harness,
+        infer_port=infer_port,
+    )
+    _carry_out(ask, results, resume, dry_run=dry_run)
+
+
+@app.command()
+def compare(
+    variants: options.Variants = None,
+    shape: options.Shape = None,
+    timing: options.Timing = None,
+    sessions: options.Sessions = "200",
+    rounds: options.Rounds = 3,
+    ladder: options.Ladder = CONFIRM,
+    harness: options.Harness = None,
+    runs: options.Runs = None,
+    results: options.Results = options.RESULTS,
+    resume: options.Resume = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Rows side by side, their points interleaved in time; or stored runs (RUNS)."""
+    if runs is not None:
+        stored = [read_run(path) for path in run_paths(runs)]
+        show_comparison(f"{len(stored)} stored runs, timing {stored[0].timing}", compare_runs(stored))
+        return
+    config = load_config()
+    if variants is None and resume is None:
+        known = ", ".join([*config.variants, *config.foreign])
+        raise ConfigError(f"VARIANTS: expected rows to compare, such as gil,mt; known: {known}")
+    ask = Ask(
+        "compare",
+        names(variants, config.defaults.variant),
+        names(shape, config.defaults.shape),
+        timing or config.defaults.timing,
+        sessions=sessions,
+        rounds=rounds,
+        ladder=None if ladder == "no" else ladder,
+        harness=harness,
+    )
+    _carry_out(ask, results, resume, dry_run=dry_run)
+
+
+@app.command()
+def reproduce(
+    timing: options.Timing = "full",
+    results: options.Results = options.RESULTS,
+    resume: options.Resume = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """The public benchmark's Python rows beside ours, in its shapes, with their ratios."""
+    wanted, said = public.shapes(load_config())
+    if said:
+        print(said)
+    _carry_out(public.ask(timing or "full", wanted), results, resume, dry_run=dry_run)
+
+
+@app.command("results")
+def stored_runs(
+    run: options.Run = None, prune: options.Prune = None, results: options.Results = options.RESULTS
+) -> None:
+    """List the stored runs; RUN: make its table and picture again; PRUNE: remove old ones."""
+    if run is not None:
+        found = read_run(run)
+        folder = run if run.is_dir() else run.parent
+        show_run(found, folder)
+        print((folder / "capacity.md").read_text(encoding="utf-8"))
+    elif prune is not None:
+        folders = listing.prunable(results, prune)
+        for folder in folders:
+            print(f"remove {folder}")
+        if folders and sys.stdin.isatty() and not typer.confirm(f"remove these {len(folders)} runs for good?"):
+            raise Stop(BAD_INPUT, "nothing was removed")
+        listing.prune(folders)
+        print(f"{len(folders)} runs begun more than {prune:g} days ago were removed")
+    else:
+        report_console().print(lines_table(f"runs in {results}", listing.HEADINGS, listing.lines(read_runs(results))))
 
 
 @app.command()
 def conformance(
-    variant: VariantOption = None,
-    target: TargetOption = None,
-    infer_port: InferPortOption = None,
-    results: ResultsOption = Path("results"),
+    variant: options.Variant = None,
+    target: options.Target = None,
+    infer_port: options.InferPort = None,
+    results: options.Results = options.RESULTS,
 ) -> None:
     """The wire contract as a black box, one line per rule."""
     plan = make_plan(load_config(), Request(results, variant=variant, target=target, infer_port=infer_port))
@@ -110,12 +202,24 @@ def conformance(
 
 
 @app.command()
-def publish(run: Annotated[Path, typer.Argument(help="Folder of a finished run, results/<run>.")]) -> None:
-    """Put a run's figures into the README, with its picture and compact evidence."""
+def publish(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, results/<run>, or its evidence.")],
+    name: Annotated[str | None, typer.Option(help="Name of the files that are written.")] = None,
+) -> None:
+    """Put a run's figures into docs/findings/ (of gil alone, into the README too), with its compact evidence."""
     from experiment.publish import publish as write
 
-    for path in write(run):
+    for path in write(run, name=name):
         print(path.relative_to(CHECKOUT))
+
+
+@app.command()
+def notebooks(run: options.Run = None, results: options.Results = options.RESULTS) -> None:
+    """Execute every notebook, without a browser; the executed copies lie in RESULTS/notebooks/."""
+    from experiment.notebooks import execute_all
+
+    for path in execute_all(results / "notebooks", run):
+        print(f"executed {path}")
 
 
 @app.command()
@@ -137,22 +241,36 @@ def bench(
     run_benchmarks(tuple(only or ()), Display())
 
 
-def _announce(plan: Plan) -> str:
-    what = plan.variant.about if plan.variant else f"external gateway at {plan.target and plan.target.websocket_url}"
-    return f"{plan.variant_name} · {plan.shape_name} · timing {plan.timing_name}: {what}"
+def _carry_out(ask: Ask, results: Path, resume: Path | None, *, dry_run: bool) -> None:
+    """Run a campaign, new or taken up again, and show what came of it."""
+    if resume is not None:
+        ask, results = asked(resume), resume.parent
+    campaign = make_campaign(load_config(), ask, results)
+    if dry_run:
+        show_plan(campaign)
+        return
+    with Display() as display:
+        display.note(f"{campaign.name}: {announce_time(campaign)}")
+        for row in campaign.rows:
+            plan = row.plan
+            about = plan.variant.about if plan and plan.variant else row.refused or f"external gateway at {ask.target}"
+            display.note(f"  {row.label} · {row.shape} · {about}")
+        folder = anyio.run(run_campaign, campaign, display, resume)
+    run = read_run(folder)
+    show_run(run, folder)
+    statuses = [point["status"] for row in run.rows for point in row.points]
+    if not statuses:
+        reasons = "; ".join(f"{row.name}: {row.refused}" for row in run.rows)
+        raise Stop(CRASH, f"no row could run: {reasons}; see {folder}")
+    if all(status == "INVALID" for status in statuses):
+        raise Stop(ALL_INVALID, f"every point was INVALID: the harness fell behind; see {folder}")
+    print(f"RESULT {folder}")
 
 
-def _show(plan: Plan, outcome: Experiment) -> None:
-    console = report_console()
-    gateway = f"gateway on CPython {outcome.interpreter}" if outcome.interpreter else "verdict external"
-    shared = ", harness shares the gateway's cores: no ceiling" if plan.cpus and plan.cpus.shared else ""
-    console.print(
-        points_table(
-            f"{plan.variant_name} · {plan.shape_name} · {plan.timing_name} · {gateway}{shared}", outcome.points
-        )
-    )
-    if not shared:
-        console.print(f"bracket so far ({plan.shape_name}, {plan.timing_name}, one run each): {outcome.bracket}")
+def _refuse_target(variant: str | None) -> None:
+    """What a plan says of a TARGET with a VARIANT or SHAPE; the plan itself would not see that they were given."""
+    what = "VARIANT one to be started: give one of the two" if variant else "so SHAPE is not ours to give it"
+    raise ConfigError(f"TARGET is a gateway that already runs, {what}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -163,7 +281,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         # Typer turns Ctrl-C into the value 130 here; commands of ours return nothing.
         if app(argv, standalone_mode=False) == INTERRUPTED:
-            return _exit(INTERRUPTED, "interrupted; everything was stopped, finished points are stored")
+            return _exit(
+                INTERRUPTED, "interrupted; everything was stopped, finished points are stored: RESUME=<the run>"
+            )
     except Stop as stop:
         return _exit(stop.status, str(stop))
     except (ConfigError, ShapeRefused) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiment.tables import Slo
@@ -14,21 +15,14 @@ _CURVES = (("newest_ms", "p50", "newest_p50_ms"), ("newest_ms", "p95", "newest_p
 _OLDEST = (("oldest_ms", "p50", "oldest_p50_ms"), ("oldest_ms", "p95", "oldest_p95_ms"))
 
 
-def latency_figure(title: str, points: Sequence[Mapping[str, Any]], slo: Slo, path: Path) -> None:
-    """Write an SVG or PNG (by the suffix of `path`): newest and oldest p50 and p95 in ms over sessions."""
+def latency_figure(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], slo: Slo, path: Path) -> None:
+    """Write an SVG or PNG (by the suffix of `path`): newest and oldest p50 and p95 in ms over sessions, by row."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
-    ordered = sorted(points, key=lambda point: point["sessions"])
     for axes, curves, name in zip(figure.subplots(1, 2), (_CURVES, _OLDEST), ("newest", "oldest"), strict=True):
-        for (table, key, limit), style in zip(curves, ("-", "--"), strict=True):
-            seen = [
-                (point["sessions"], value, point["status"])
-                for point in ordered
-                if (value := ((point["load"] or {}).get(table) or {}).get(key)) is not None
-            ]
-            axes.plot([s for s, _, _ in seen], [v for _, v, _ in seen], style, color="0.35", label=f"{name} {key}")
-            axes.scatter(
-                [s for s, _, _ in seen], [v for _, v, _ in seen], c=[_COLOURS[st] for _, _, st in seen], zorder=3
-            )
+        for number, (row, points) in enumerate(rows.items()):
+            colour = "0.35" if len(rows) == 1 else f"C{number % 10}"
+            _row(axes, curves, points, colour, name if len(rows) == 1 else row)
+        for (_, _, limit), style in zip(curves, ("-", "--"), strict=True):
             axes.axhline(getattr(slo, limit), linestyle=style, linewidth=1, color="tab:blue")
         limits = " / ".join(f"{getattr(slo, limit):g}" for _, _, limit in curves)
         axes.set_title(f"{name}-frame latency; blue: SLO {limits} ms", fontsize=9)
@@ -36,8 +30,24 @@ def latency_figure(title: str, points: Sequence[Mapping[str, Any]], slo: Slo, pa
         axes.set_ylabel("ms, from due time to arrival")
         axes.set_yscale("log")
         axes.grid(alpha=0.3, which="both")
-        axes.legend(fontsize=8, loc="upper left")
+        axes.legend(fontsize=7, loc="upper left")
     figure.suptitle(f"{title} — green passed, red failed, orange invalid", fontsize=10)
     # Text stays text, and two drawings of the same run are the same file.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=140)
+
+
+def _row(
+    axes: Axes, curves: Sequence[tuple[str, str, str]], points: Sequence[Mapping[str, Any]], colour: str, name: str
+) -> None:
+    ordered = sorted(points, key=lambda point: int(point["sessions"]))
+    for (table, key, _), style in zip(curves, ("-", "--"), strict=True):
+        seen = [
+            (point["sessions"], value, point["status"])
+            for point in ordered
+            if (value := ((point["load"] or {}).get(table) or {}).get(key)) is not None
+        ]
+        axes.plot([s for s, _, _ in seen], [v for _, v, _ in seen], style, color=colour, label=f"{name} {key}")
+        axes.scatter(
+            [s for s, _, _ in seen], [v for _, v, _ in seen], c=[_COLOURS[st] for _, _, st in seen], s=14, zorder=3
+        )

@@ -1,13 +1,18 @@
 """The facts of a run that no table shows: what ran it, on what. Collected, never typed."""
 
+from __future__ import annotations
+
 import json
 import subprocess
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiment.config import CHECKOUT
-from experiment.plan import Plan
+
+if TYPE_CHECKING:
+    from experiment.campaign import Campaign, Row
 
 _PACKAGES = """
 import importlib.metadata as m, json
@@ -37,18 +42,51 @@ def commit() -> dict[str, Any]:
 
 
 def make_manifest(
-    plan: Plan, started: datetime, machine: dict[str, Any], interpreters: dict[str, Any], notes: list[str]
+    campaign: Campaign,
+    started: datetime,
+    machine: dict[str, Any],
+    harness: dict[str, Any],
+    rows: dict[str, dict[str, Any] | None],
+    hygiene: list[dict[str, str]],
+    notes: list[str],
 ) -> dict[str, Any]:
-    """Everything that two runs must share before they may be compared."""
-    return {
+    """Everything that two runs must share before they may be compared.
+
+    Args:
+        harness: facts of the interpreter that the harness runs on.
+        rows: by label, the facts of the interpreter that the row's gateway runs on; None where there is none.
+        hygiene: what of the machine may disturb the run.
+    """
+    config = campaign.config
+    timing = config.timing(campaign.ask.timing)
+    stored: dict[str, Any] = {
         "started": started.isoformat(timespec="seconds"),
+        "verb": campaign.ask.verb,
         "lab": commit(),
+        "ask": asdict(campaign.ask),
+        "searches": {row.label: _search(row) for row in campaign.rows},
+        "timing": {"name": campaign.ask.timing, **timing.model_dump()},
+        "slo": config.slo.model_dump(),
+        "harness": config.harness.model_dump(),
+        "simulator": config.simulator.model_dump(),
+        "rows": {row.label: {**_row(row), "interpreter": rows.get(row.label)} for row in campaign.rows},
+        "interpreters": {"harness": harness},
+        "machine": machine,
+        "hygiene": hygiene,
+        "notes": notes,
+    }
+    # As it will be read back, so that a resumed run compares like with like.
+    plain: dict[str, Any] = json.loads(json.dumps(stored))
+    return plain
+
+
+def _row(row: Row) -> dict[str, Any]:
+    plan = row.plan
+    if plan is None:
+        return {"variant": {"name": row.variant}, "shape": {"name": row.shape}, "cpus": None}
+    return {
         "variant": {"name": plan.variant_name, **(plan.variant.model_dump() if plan.variant else {})},
         "shape": {"name": plan.shape_name, **(plan.shape.model_dump() if plan.shape else {})},
-        "timing": {"name": plan.timing_name, **plan.timing.model_dump()},
-        "slo": plan.config.slo.model_dump(),
-        "harness": plan.config.harness.model_dump(),
-        "simulator": plan.config.simulator.model_dump(),
         "cpus": None
         if plan.cpus is None
         else {
@@ -56,7 +94,13 @@ def make_manifest(
             "harness": sorted(plan.cpus.harness),
             "shared": plan.cpus.shared,
         },
-        "interpreters": interpreters,
-        "machine": machine,
-        "notes": notes,
+    }
+
+
+def _search(row: Row) -> dict[str, Any]:
+    ladder = row.search.ladder
+    return {
+        "listed": list(row.search.listed),
+        "rounds": row.search.rounds,
+        "ladder": None if ladder is None else ladder.model_dump(),
     }

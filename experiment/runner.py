@@ -1,11 +1,13 @@
-"""One experiment from a plan to a stored run: clean up, conform, climb the ladder, store. What to say is the command
-line's business, how to judge `experiment.verdict`'s, where to go next `experiment.ladder`'s."""
+"""A campaign from its rows to a stored run: clean up, make ready, conform, take points in turn, store each.
 
-import os
+How to judge is `experiment.verdict`'s business, where to go next `experiment.search`'s, what to show the command
+line's.
+"""
+
 import resource
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,181 +15,201 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from experiment.host import Run, clean_leftovers, facts
-from experiment.ladder import Bracket, Tried, bracket, next_sessions
+from experiment.campaign import Campaign, Row
+from experiment.conform import NotConforming, conform, on_harness_cpus, run_conformance
+from experiment.host import Run, ShapeRefused, clean_leftovers, facts
+from experiment.hygiene import as_facts, disturbances, findings
+from experiment.ladder import Tried, bracket
 from experiment.launch import Launch, prepare
 from experiment.manifest import make_manifest, packages
+from experiment.merge import compared
 from experiment.plan import Plan
-from experiment.point import point_seconds, run_point
+from experiment.point import run_point
+from experiment.probe import ProbeError
 from experiment.progress import Display
-from experiment.setup import describe
-from experiment.stand import HARNESS_PYTHON, LOOPBACK, Stand, free_port
+from experiment.search import turn
+from experiment.setup import SetupError, describe
+from experiment.stand import HARNESS_PYTHON
 from experiment.store import RunFolder, read_json
-from experiment.tables import Foreign
+from experiment.tables import ConfigError
 
-CONFORMANCE_S = 25.0
-
-
-class NotConforming(RuntimeError):
-    """The gateway breaks the wire contract, so that nothing it does is a result; the text names the rules."""
+REFUSALS = (SetupError, ShapeRefused, ProbeError, NotConforming)
+"""What ends one row and not the campaign, where that has others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """What came of a run."""
+@dataclass(slots=True)
+class _Runner:
+    """A row while the campaign runs."""
 
-    folder: RunFolder
-    points: tuple[dict[str, Any], ...]
-    """The points' summaries, in the order they ran."""
-    bracket: Bracket
-    interpreter: str | None
-    """What the gateway ran on, as found: never what was asked for. None for an external gateway."""
+    row: Row
+    refused: str | None = None
+    launch: Launch | None = None
+    interpreter: dict[str, Any] | None = None
+    conformance: str | None = None
+    ended: str | None = None
+    points: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def all_invalid(self) -> bool:
-        """Whether the harness spoilt every point."""
-        return all(point["status"] == "INVALID" for point in self.points)
+    def plan(self) -> Plan:
+        if self.row.plan is None:
+            raise ValueError(f"{self.row.label} is refused and has no plan")
+        return self.row.plan
+
+    @property
+    def history(self) -> list[Tried]:
+        return [Tried(point["sessions"], point["status"]) for point in self.points]
+
+    def verdict(self) -> dict[str, Any]:
+        plan = self.row.plan
+        shared = plan is not None and plan.cpus is not None and plan.cpus.shared
+        return {
+            "conformance": self.conformance,
+            "refused": self.refused,
+            "external": plan is not None and plan.target is not None,
+            "harness_shared": shared,
+            "bracket": None if shared or not self.points else asdict(bracket(self.history)),
+            "ended": self.ended,
+            "points": self.points,
+        }
 
 
-async def run_experiment(plan: Plan, display: Display) -> Experiment:
-    """Run the plan's points and store everything.
+async def run_campaign(campaign: Campaign, display: Display, resumed: Path | None = None) -> Path:
+    """Run every row's points and store everything; returns the run's folder.
+
+    A row that cannot run is stored with its reason and the others go on; where it is the only one its error is raised.
 
     Raises:
-        NotConforming: the gateway failed a rule of the contract.
-        ProbeError: a role did not get healthy.
+        NotConforming: the only row's gateway failed a rule of the contract.
+        ProbeError: a role of it did not get healthy.
         SetupError: an interpreter or its packages cannot be had.
         ShapeRefused: the limits cannot be kept on this machine.
+        ConfigError: `resumed` is a run of another machine, interpreter, lab or plan.
     """
     started = datetime.now().astimezone()
     _raise_descriptor_limit()
-    notes = clean_leftovers(plan.results)
+    notes = clean_leftovers(campaign.results)
     for note in notes:
         display.note(note)
-    launch, interpreters = await _environments(plan, display)
-    folder = RunFolder.create(plan.results, plan.name, started)
-    with _on_harness_cpus(plan):
-        async with Run(plan.results) as run:
-            machine = facts(run.host)
-            if not run.host.writable:
-                display.note(f"{run.host.explain()}: CPU affinity instead")
-            manifest = make_manifest(plan, started, machine, interpreters, notes)
+    runners = [_Runner(row, refused=row.refused) for row in campaign.rows]
+    for runner in runners:
+        with _refusing(runner, campaign, display):
+            await _prepare(runner, display)
+    async with Run(campaign.results) as run:
+        machine = facts(run.host)
+        if not run.host.writable:
+            display.note(f"{run.host.explain()}: CPU affinity instead")
+        plan = next((row.plan for row in campaign.rows if row.plan is not None), None)
+        found = findings(
+            machine, None if plan is None else plan.cpus, max(plan.sessions, default=None) if plan else None
+        )
+        for disturbance in disturbances(found):
+            display.note(f"may disturb: {disturbance}")
+        harness = describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}
+        interpreters = {runner.row.label: runner.interpreter for runner in runners}
+        manifest = make_manifest(campaign, started, machine, harness, interpreters, as_facts(found), notes)
+        if resumed is None:
+            folder = RunFolder.create(campaign.results, campaign.name, started)
             folder.write_manifest(manifest)
-            conformance = await _conform(run, plan, launch, folder.path, display)
-            points = await _climb(run, plan, launch, folder, conformance, display)
-    tried = [Tried(point["sessions"], point["status"]) for point in points]
-    interpreter = interpreters["gateway"]["tag"] if "gateway" in interpreters else None
-    return Experiment(folder, tuple(points), bracket(tried), interpreter)
+        else:
+            folder = RunFolder(resumed)
+            _take_up(folder, manifest, runners, display)
+        _store(folder, runners, finished=False)
+        display.note(f"run {folder.path}")
+        for runner in runners:
+            if runner.refused is None and runner.conformance is None:
+                with _refusing(runner, campaign, display), on_harness_cpus(runner.plan):
+                    place = folder.row(runner.row.label)
+                    runner.conformance = await conform(run, runner.plan, runner.launch, place, display)
+            _store(folder, runners, finished=False)
+        await _take_points(run, campaign, folder, runners, display)
+        _store(folder, runners, finished=True)
+    return folder.path
 
 
-async def run_conformance(plan: Plan, display: Display, say: Callable[[str], None]) -> dict[str, Any]:
-    """Only the conformance suite; its lines go to `say`. Returns its report (`tests.conformance`, `--json`)."""
-    for note in clean_leftovers(plan.results):
-        display.note(note)
-    launch, _ = await _environments(plan, display)
-    with _on_harness_cpus(plan):
-        async with Run(plan.results) as run:
-            folder = RunFolder.create(plan.results, f"conformance-{plan.variant_name}", datetime.now().astimezone())
-            return await _suite(run, plan, launch, folder.path, display, say)
+async def _prepare(runner: _Runner, display: Display) -> None:
+    if runner.refused is None and runner.plan.variant is not None:
+        found = await anyio.to_thread.run_sync(prepare, runner.plan.variant, display.note)
+        runner.launch, runner.interpreter = found
 
 
-async def _environments(plan: Plan, display: Display) -> tuple[Launch | None, dict[str, Any]]:
-    """The gateway's launch, and the facts of every interpreter that takes part."""
-    interpreters: dict[str, Any] = {"harness": describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}}
-    if plan.variant is None:
-        return None, interpreters
-    launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
-    if found is not None:
-        interpreters["gateway"] = found
-    return launch, interpreters
-
-
-async def _suite(
-    run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display, say: Callable[[str], None]
-) -> dict[str, Any]:
-    logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
-    report = folder / "conformance.json"
-    with display.stage("conformance", CONFORMANCE_S) as stage:
-        async with Stand(run, plan, launch, logs) as stand:
-            role = None
-            infer_port = plan.infer_port
-            if plan.target is None:
-                infer_port = free_port()
-                stage.update("starting")
-                role, address = await stand.gateway(infer_port)
-            else:
-                address = plan.target
-            suite = stand.conformance(address, infer_port, role, report)
-            async for line in suite.lines():
-                say(line)
-                stage.update("rules")
-            exit_ = await suite.wait()
-    result = read_json(report)
-    if result is None:
-        raise RuntimeError(f"the conformance suite wrote no report; {exit_}")
-    return result
-
-
-async def _conform(run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display) -> dict[str, Any]:
-    result = await _suite(run, plan, launch, folder, display, lambda _: None)
-    counts = f"{result['passed']} rules passed, {result['failed']} failed, {result['skipped']} skipped"
-    display.note(f"conformance: {result['label']} ({counts})")
-    failed = [rule for rule in result["rules"] if rule["outcome"] == "FAIL"]
-    foreign = plan.target is not None or isinstance(plan.variant, Foreign)
-    if result["label"] == "does not conform" or (failed and not foreign):
-        rules = "; ".join(f"{rule['id']}: {rule['reason']}" for rule in failed) or "every rule was skipped"
-        raise NotConforming(f"{plan.variant_name} breaks the wire contract, so it gives no result: {rules}")
-    return result
-
-
-async def _climb(
-    run: Run,
-    plan: Plan,
-    launch: Launch | None,
-    folder: RunFolder,
-    conformance: dict[str, Any],
-    display: Display,
-) -> list[dict[str, Any]]:
-    points: list[dict[str, Any]] = []
+async def _take_points(
+    run: Run, campaign: Campaign, folder: RunFolder, runners: list[_Runner], display: Display
+) -> None:
+    by_label = {runner.row.label: runner for runner in runners}
     while True:
-        tried = [Tried(point["sessions"], point["status"]) for point in points]
-        sessions = _next(plan, tried)
-        folder.write_verdict(_verdict(plan, points, tried, conformance, finished=sessions is None))
-        if sessions is None:
-            return points
-        place = folder.point(sessions)
-        with display.stage(f"{sessions} sessions", point_seconds(plan)) as stage:
-            point = await run_point(run, plan, launch, sessions, place, stage)
-        points.append(point)
-        display.note(f"{sessions} sessions: {point['status']}{_because(point)}")
+        open_rows = [label for label, runner in by_label.items() if _is_open(runner)]
+        label = turn(list(by_label), {name: len(one.points) for name, one in by_label.items()}, open_rows)
+        if label is None:
+            return
+        runner = by_label[label]
+        move, purpose = runner.row.search.next(runner.history)
+        if move.sessions is None:
+            raise AssertionError(f"{label} is open and has no next point")
+        place = folder.point(label, move.sessions)
+        title = f"{label} {move.sessions} sessions ({move.why}; {_left(runners)} left)"
+        with _refusing(runner, campaign, display), on_harness_cpus(runner.plan):
+            with display.stage(title, runner.row.point_s) as stage:
+                point = await run_point(run, runner.plan, runner.launch, move.sessions, place, stage)
+            kept = {key: point[key] for key in ("sessions", "status", "reasons")}
+            runner.points.append({"folder": place.path.name, "purpose": purpose, **kept})
+            because = f" — {'; '.join(point['reasons'])}" if point["reasons"] else ""
+            display.note(f"{label} {move.sessions} sessions ({move.why}): {point['status']}{because}")
+        _store(folder, runners, finished=False)
 
 
-def _next(plan: Plan, tried: list[Tried]) -> int | None:
-    if plan.sessions:
-        return plan.sessions[len(tried)] if len(tried) < len(plan.sessions) else None
-    return next_sessions(plan.ladder, tried)
+def _is_open(runner: _Runner) -> bool:
+    if runner.refused is not None:
+        return False
+    move, _ = runner.row.search.next(runner.history)
+    runner.ended = None if move.sessions is not None else move.why
+    return move.sessions is not None
 
 
-def _because(point: dict[str, Any]) -> str:
-    return f" — {'; '.join(point['reasons'])}" if point["reasons"] else ""
+def _left(runners: list[_Runner]) -> str:
+    """Roughly how much of the campaign is still to come."""
+    seconds = 0.0
+    for runner in runners:
+        if _is_open(runner):
+            typical = runner.row.search.points()[1]
+            seconds += max(1, typical - len(runner.points)) * runner.row.point_s
+    return f"about {seconds / 60:.0f} min"
 
 
-def _verdict(
-    plan: Plan, points: list[dict[str, Any]], tried: list[Tried], conformance: dict[str, Any], *, finished: bool
-) -> dict[str, Any]:
-    known = bracket(tried)
-    shared = plan.cpus is not None and plan.cpus.shared
-    return {
-        "finished": finished,
-        "external": plan.target is not None,
-        "harness_shared": shared,
-        "conformance": conformance["label"],
-        "bracket": None if shared else {"passed": known.passed, "failed": known.failed},
-        "points": [
-            {key: point[key] for key in ("sessions", "status", "reasons", "notes", "gates", "harness")}
-            for point in points
-        ],
-    }
+def _store(folder: RunFolder, runners: list[_Runner], *, finished: bool) -> None:
+    for runner in runners:
+        _is_open(runner)
+    rows = {runner.row.label: runner.verdict() for runner in runners}
+    folder.write_verdict({"finished": finished, "rows": rows})
+
+
+def _take_up(folder: RunFolder, manifest: dict[str, Any], runners: list[_Runner], display: Display) -> None:
+    """Read finished points back, of a run of the same plan on the same machine."""
+    before, verdict = read_json(folder.path / "manifest.json"), read_json(folder.path / "verdict.json")
+    if before is None or verdict is None or "rows" not in verdict:
+        raise ConfigError(f"RESUME: {folder.path} is not the folder of a run that can be taken up again")
+    unlike = [f"{what}: was {mine!r}, is {theirs!r}" for what, mine, theirs in compared(before, manifest)]
+    unlike += [f"{what}: has changed" for what in ("ask", "searches") if before.get(what) != manifest[what]]
+    if before["lab"]["commit"] != manifest["lab"]["commit"]:
+        unlike.append(f"commit: was {before['lab']['commit']}, is {manifest['lab']['commit']}")
+    if unlike:
+        raise ConfigError("\n".join([f"RESUME: {folder.path} was begun under other conditions", *unlike]))
+    for runner in runners:
+        stored = verdict["rows"][runner.row.label]
+        runner.points = list(stored["points"])
+        runner.conformance = stored["conformance"]
+        display.note(f"{runner.row.label}: {len(runner.points)} finished points are taken over")
+
+
+@contextmanager
+def _refusing(runner: _Runner, campaign: Campaign, display: Display) -> Iterator[None]:
+    """A row's own trouble ends that row, unless it is the only one."""
+    try:
+        yield
+    except REFUSALS as error:
+        if campaign.alone:
+            raise
+        runner.refused = " ".join(str(error).split())
+        display.note(f"{runner.row.label} cannot run: {runner.refused}")
 
 
 def _raise_descriptor_limit() -> None:
@@ -196,16 +218,4 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-@contextmanager
-def _on_harness_cpus(plan: Plan) -> Any:
-    """Keep the runner itself off the gateway's cores while it lasts."""
-    before = os.sched_getaffinity(0)
-    try:
-        if plan.cpus is not None:
-            os.sched_setaffinity(0, plan.cpus.harness)
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-__all__ = ["LOOPBACK", "Experiment", "NotConforming", "run_conformance", "run_experiment"]
+__all__ = ["NotConforming", "run_campaign", "run_conformance"]

@@ -1,8 +1,9 @@
 """Where a run lies on disk, and how it is written and read. It judges nothing and computes nothing.
 
-results/<run>/manifest.json              what was run, on what, with which interpreters and packages
-              verdict.json               the bracket, and every point's judgement
-              points/<sessions>-<k>/     summary.json, resources.csv, loadgen/ (samples.csv, latency.hlog), logs/
+results/<run>/manifest.json                  what was run, on what; every row's factors, interpreter and packages
+              verdict.json                   every row's bracket, and its points in the order they ran
+              rows/<row>/                    conformance.json, logs/
+              points/<row>/<sessions>-<k>/   summary.json, resources.csv, loadgen/ (samples.csv, latency.hlog), logs/
 """
 
 import json
@@ -39,9 +40,9 @@ class PointFolder:
     path: Path
 
     @classmethod
-    def create(cls, run: Path, sessions: int, attempt: int) -> "PointFolder":
-        """Make the folder of the `attempt`-th point (from 1) with so many sessions."""
-        folder = cls(run / "points" / f"{sessions}-{attempt}")
+    def create(cls, run: Path, row: str, sessions: int, attempt: int) -> "PointFolder":
+        """Make the folder of the row's `attempt`-th point (from 1) with so many sessions."""
+        folder = cls(run / "points" / row / f"{sessions}-{attempt}")
         folder.logs.mkdir(parents=True)
         folder.loadgen.mkdir()
         return folder
@@ -94,7 +95,13 @@ class RunFolder:
         """Replace `verdict.json`."""
         write_json(self.path / "verdict.json", verdict)
 
-    def point(self, sessions: int) -> PointFolder:
-        """A new folder for one more point with so many sessions."""
-        attempt = 1 + len(list((self.path / "points").glob(f"{sessions}-*")))
-        return PointFolder.create(self.path, sessions, attempt)
+    def row(self, row: str) -> Path:
+        """Where a row's own files lie: its conformance report and the logs of that."""
+        path = self.path / "rows" / row
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def point(self, row: str, sessions: int) -> PointFolder:
+        """A new folder for one more point of a row with so many sessions; one left by an interruption stays."""
+        attempt = 1 + len(list((self.path / "points" / row).glob(f"{sessions}-*")))
+        return PointFolder.create(self.path, row, sessions, attempt)

@@ -18,8 +18,9 @@ def test_two_runs_of_one_second_do_not_share_a_folder(tmp_path: Path) -> None:
 
 def test_points_are_counted_per_number_of_sessions(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, "x", NOW)
-    assert [run.point(n).path.name for n in (200, 300, 200)] == ["200-1", "300-1", "200-2"]
-    assert run.point(20).path.name == "20-1"
+    assert [run.point("gil", n).path.name for n in (200, 300, 200)] == ["200-1", "300-1", "200-2"]
+    assert run.point("gil", 20).path.name == "20-1"
+    assert run.point("mt", 200).path.relative_to(run.path) == Path("points/mt/200-1")
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

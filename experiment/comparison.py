@@ -1,0 +1,135 @@
+"""The one table of a campaign with several rows, and of several stored runs: figures from `experiment.costs`, as text.
+
+It measures and stores nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiment.costs import Spread, by_round, carried, common_sessions, neighbours, paired, unpaired
+from experiment.merge import differences
+from experiment.stored import StoredRow, StoredRun
+from experiment.tables import ConfigError
+
+HEADINGS = (
+    "row",
+    "interpreter",
+    "gateway µs per session-s",
+    "ratio to first",
+    "bracket",
+    "ceiling ÷ first's",
+    "harness: worst late / overshoot p99 ms",
+    "note",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Rows side by side."""
+
+    rows: tuple[StoredRow, ...]
+    names: tuple[str, ...]
+    """As they stand in the table: with their run's name where there are several runs."""
+    sessions: int | None
+    """The number of sessions at which costs are compared; None where no rows share one."""
+    interleaved: bool
+    """Whether all rows are of one run, so that ratios can be taken round by round."""
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """One line per row, under HEADINGS."""
+        base = next((row for row in self.rows if row.points), None)
+        return [
+            (
+                name,
+                row.interpreter,
+                _text(Spread.of(list(self.costs(row).values())), 0),
+                "1" if row is base else _text(Spread.of(self.ratios(row, base)), 3),
+                "–" if row.bracket is None else str(row.bracket),
+                "1" if row is base else _interval(row, base),
+                _health(row),
+                row.refused or ("harness shares the gateway's cores: no ceiling" if _shared(row) else ""),
+            )
+            for name, row in zip(self.names, self.rows, strict=True)
+        ]
+
+    def costs(self, row: StoredRow) -> dict[str, float]:
+        """µs per session-second, by round."""
+        return {} if self.sessions is None else by_round(row.points, self.sessions)
+
+    def ratios(self, row: StoredRow, base: StoredRow | None) -> list[float]:
+        """Of a row's cost to another's."""
+        if base is None:
+            return []
+        return (paired if self.interleaved else unpaired)(self.costs(row), self.costs(base))
+
+    def factors(self) -> list[str]:
+        """A sentence for every pair of rows that differ in one factor."""
+        if not self.interleaved:
+            return []
+        rows = {row.name: row for row in self.rows if self.costs(row)}
+        said = []
+        for one, other, factor in neighbours({name: row.facts for name, row in rows.items()}):
+            mine, theirs = self.costs(rows[one]), self.costs(rows[other])
+            change = Spread.of([theirs[slot] - mine[slot] for slot in mine if slot in theirs])
+            ratio = Spread.of(paired(theirs, mine))
+            if change is not None and ratio is not None:
+                tags = rows[one].interpreter, rows[other].interpreter
+                build = f" (CPython {tags[0]} → {tags[1]})" if tags[0] != tags[1] else ""
+                said.append(
+                    f"{factor}, {one} → {other}{build}: {change.median:+.0f} µs "
+                    f"({change.low:+.0f} to {change.high:+.0f}), × {ratio.text(3)}"
+                )
+        return said
+
+    @property
+    def how(self) -> str:
+        """What the ratios are."""
+        at = "no number of sessions that all rows share" if self.sessions is None else f"{self.sessions} sessions"
+        if self.interleaved:
+            return f"cost at {at}; ratios are paired round by round: median (lowest–highest)"
+        return f"cost at {at}; runs of different times, not interleaved: ratios of all pairs, median (lowest–highest)"
+
+
+def compare(runs: Sequence[StoredRun]) -> Comparison:
+    """Put runs together.
+
+    Raises:
+        ConfigError: they differ in a fact that a comparison needs; each is named.
+    """
+    named = {run.name: run.manifest for run in runs}
+    if len(named) < len(runs):
+        raise ConfigError("RUNS: expected different runs, got one twice")
+    if unlike := differences(named):
+        raise ConfigError("\n".join(["these runs cannot be compared; they differ in:", *unlike]))
+    rows = [(run, row) for run in runs for row in run.rows]
+    several = len(runs) > 1
+    return Comparison(
+        rows=tuple(row for _, row in rows),
+        names=tuple(f"{row.name} ({run.name})" if several else row.name for run, row in rows),
+        sessions=common_sessions([row.points for _, row in rows]),
+        interleaved=not several,
+    )
+
+
+def _text(spread: Spread | None, digits: int) -> str:
+    return "–" if spread is None else spread.text(digits)
+
+
+def _interval(row: StoredRow, base: StoredRow | None) -> str:
+    ends = None if base is None else carried(row.bracket, base.bracket)
+    return "–" if ends is None else f"{ends[0]:.2f}–{ends[1]:.2f}"
+
+
+def _health(row: StoredRow) -> str:
+    worst: dict[str, float] = {}
+    for point in row.points:
+        for gate in point["harness"]:
+            if gate["measured"] is not None:
+                worst[gate["name"]] = max(worst.get(gate["name"], 0.0), gate["measured"])
+    invalid = sum(point["status"] == "INVALID" for point in row.points)
+    text = " / ".join(f"{value:.1f}" for value in worst.values()) or "–"
+    return f"{text}; {invalid} INVALID" if invalid else text
+
+
+def _shared(row: StoredRow) -> bool:
+    return bool(row.verdict.get("harness_shared"))

@@ -1,0 +1,87 @@
+"""Runs the black-box suite against a row's gateway. What the rules are is `tests.conformance`'s business."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from experiment.campaign import CONFORMANCE_S
+from experiment.host import Run, clean_leftovers
+from experiment.launch import Launch, prepare
+from experiment.plan import Plan
+from experiment.progress import Display
+from experiment.stand import Stand, free_port
+from experiment.store import RunFolder, read_json
+from experiment.tables import Foreign
+
+
+class NotConforming(RuntimeError):
+    """The gateway breaks the wire contract, so that nothing it does is a result; the text names the rules."""
+
+
+async def run_conformance(plan: Plan, display: Display, say: Callable[[str], None]) -> dict[str, Any]:
+    """Only the conformance suite; its lines go to `say`. Returns its report (`tests.conformance`, `--json`)."""
+    for note in clean_leftovers(plan.results):
+        display.note(note)
+    launch = None if plan.variant is None else (await anyio.to_thread.run_sync(prepare, plan.variant, display.note))[0]
+    async with Run(plan.results) as run:
+        folder = RunFolder.create(plan.results, f"conformance-{plan.variant_name}", datetime.now().astimezone())
+        with on_harness_cpus(plan):
+            return await suite(run, plan, launch, folder.path, display, say)
+
+
+async def conform(run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display) -> str:
+    """The label of a row that may be measured. Raises NotConforming."""
+    result = await suite(run, plan, launch, folder, display, lambda _: None)
+    counts = f"{result['passed']} rules passed, {result['failed']} failed, {result['skipped']} skipped"
+    display.note(f"{plan.variant_name}: {result['label']} ({counts})")
+    failed = [rule for rule in result["rules"] if rule["outcome"] == "FAIL"]
+    foreign = plan.target is not None or isinstance(plan.variant, Foreign)
+    if result["label"] == "does not conform" or (failed and not foreign):
+        rules = "; ".join(f"{rule['id']}: {rule['reason']}" for rule in failed) or "every rule was skipped"
+        raise NotConforming(f"{plan.variant_name} breaks the wire contract, so it gives no result: {rules}")
+    return str(result["label"])
+
+
+async def suite(
+    run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Start what the suite needs, run it, and return its report, which also lies in the folder."""
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    report = folder / "conformance.json"
+    with display.stage(f"{plan.variant_name} conformance", CONFORMANCE_S) as stage:
+        async with Stand(run, plan, launch, logs) as stand:
+            role = None
+            infer_port = plan.infer_port
+            if plan.target is None:
+                infer_port = free_port()
+                stage.update("starting")
+                role, address = await stand.gateway(infer_port)
+            else:
+                address = plan.target
+            rules = stand.conformance(address, infer_port, role, report)
+            async for line in rules.lines():
+                say(line)
+                stage.update("rules")
+            exit_ = await rules.wait()
+    result = read_json(report)
+    if result is None:
+        raise RuntimeError(f"the conformance suite wrote no report; {exit_}")
+    return result
+
+
+@contextmanager
+def on_harness_cpus(plan: Plan) -> Iterator[None]:
+    """Keep the runner itself off the gateway's cores while it lasts."""
+    before = os.sched_getaffinity(0)
+    try:
+        if plan.cpus is not None:
+            os.sched_setaffinity(0, plan.cpus.harness)
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,37 @@
+"""The options of the command line, as typer has them: one name, one help text, wherever a verb takes it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Variant = Annotated[str | None, typer.Option(help="Row of experiments.toml (VARIANT).", show_default="gil")]
+Variants = Annotated[str | None, typer.Option(help="Rows to compare, a,b,c; ratios are to the first (VARIANTS).")]
+Shape = Annotated[str | None, typer.Option(help="What the gateway is given (SHAPE).", show_default="cpuset-1")]
+Timing = Annotated[str | None, typer.Option(help="full, quick or smoke (TIMING).", show_default="quick")]
+Sessions = Annotated[
+    str | None, typer.Option(help="One point or a list, 200,300 (SESSIONS).", show_default="the ladder chooses")
+]
+Rounds = Annotated[int, typer.Option(help="How often each row's cost is measured (ROUNDS).", min=1)]
+Ladder = Annotated[str | None, typer.Option(help="Ladder of experiments.toml, or no for none (LADDER).")]
+Target = Annotated[
+    str | None, typer.Option(help="ws://HOST:PORT of a gateway that already runs; the verdict is external (TARGET).")
+]
+Harness = Annotated[
+    str | None, typer.Option(help="shared: let the harness share the gateway's cores; gives no ceiling (HARNESS).")
+]
+InferPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Where a TARGET expects the inference server (INFER_PORT).", show_default="9000", min=1, max=65535
+    ),
+]
+Results = Annotated[Path, typer.Option(help="Folder that the runs are stored in (RESULTS).")]
+Resume = Annotated[
+    Path | None, typer.Option(help="Folder of an interrupted run: its finished points are kept (RESUME).")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and how long it takes (DRY_RUN=1).")]
+Run = Annotated[Path | None, typer.Option(help="Folder of a run, or its evidence file (RUN).")]
+Runs = Annotated[str | None, typer.Option(help="Stored runs to compare, results/a,results/b (RUNS).")]
+Prune = Annotated[float | None, typer.Option(help="Remove runs begun more than so many days ago (PRUNE).", min=0)]
+RESULTS = Path("results")
