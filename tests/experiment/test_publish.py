@@ -1,0 +1,125 @@
+"""A stored run becomes files: the same from its folder and from its evidence, and never from what is not finished."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiment.capacity import write_capacity
+from experiment.config import CHECKOUT
+from experiment.publish import BEGIN, END, publish
+from experiment.reproduce import ratios
+from experiment.stored import read_run, runs
+from experiment.tables import ConfigError
+from tests.experiment.invented import ladder_points, manifest, store
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "README.md").write_text(f"before\n{BEGIN}\nformer\n{END}\nafter\n", encoding="utf-8")
+    return tmp_path
+
+
+def gil(results: Path, *, finished: bool = True) -> Path:
+    facts = manifest({"gil": "cpuset-1"}, verb="ladder")
+    return store(results, facts, {"gil": ladder_points(1000, 500)}, finished=finished)
+
+
+def test_a_run_of_gil_alone_goes_into_the_readme(root: Path) -> None:
+    written = publish(gil(root / "results"), root)
+    assert [path.relative_to(root).as_posix() for path in written] == [
+        "notebooks/findings/gil-cpuset-1-quick.json",
+        "docs/findings/gil-cpuset-1-quick.md",
+        "docs/findings/gil-cpuset-1-quick.svg",
+        "README.md",
+    ]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert "**confirmed 500 ↔ solid fail 505** sessions on cpuset-1, timing quick, 7 points" in readme
+    assert "former" not in readme
+    assert readme.startswith("before")
+    assert readme.endswith("after\n")
+
+
+def test_evidence_is_compact_and_gives_the_same_page_again(root: Path) -> None:
+    evidence, page, picture, _ = publish(gil(root / "results"), root)
+    text = evidence.read_text(encoding="utf-8")
+    assert "not kept" not in text
+    before = page.read_bytes(), picture.read_bytes()
+    page.unlink()
+    picture.unlink()
+    publish(evidence, root)
+    again = page.read_text(encoding="utf-8").replace("Run `gil-cpuset-1-quick`", "Run `20261124-040506-ladder`")
+    assert (again.encode(), picture.read_bytes()) == before
+
+
+def test_a_compare_run_says_what_each_factor_costs(root: Path) -> None:
+    points = {"gil": ladder_points(1000, 500), "st-ft": ladder_points(1200, 450)}
+    run = store(root / "results", manifest({"gil": "cpuset-1", "st-ft": "cpuset-1", "mt": "cpuset-1"}), points)
+    _, page, _ = publish(run, root)
+    text = page.read_text(encoding="utf-8")
+    assert page.name == "compare-3-rows-cpuset-1-quick.md"
+    assert "interpreter build, gil → st-ft (CPython 3.14.7 → 3.14.7t): +220 µs (+200 to +260), × 1.200" in text
+    assert "no wheel for it" in text
+    assert "former" in (root / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["unfinished", "external", "no points"])
+def test_what_is_no_finished_run_of_ours_is_refused(root: Path, kind: str) -> None:
+    run = gil(root / "results", finished=kind != "unfinished")
+    verdict = json.loads((run / "verdict.json").read_text())
+    if kind == "external":
+        verdict["rows"]["gil"]["external"] = True
+    if kind == "no points":
+        verdict["rows"]["gil"]["points"] = []
+    (run / "verdict.json").write_text(json.dumps(verdict))
+    with pytest.raises(ConfigError, match="expected the folder of a finished run"):
+        publish(run, root)
+
+
+def test_capacity_has_a_line_for_every_point(tmp_path: Path) -> None:
+    table, page, picture = write_capacity(read_run(gil(tmp_path)), tmp_path)
+    with table.open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["sessions"] for line in lines] == ["200", "200", "200", "500", "505", "500", "505"]
+    assert lines[0]["resolves_limit"] == "False"
+    assert "0–1.2e+02 †" in page.read_text(encoding="utf-8")
+    assert "SLO 200 / 350 ms" in picture.read_text(encoding="utf-8")
+
+
+def test_folders_that_are_no_runs_are_left_out_of_the_list(tmp_path: Path) -> None:
+    gil(tmp_path / "results")
+    old = tmp_path / "results" / "20200101-000000-old"
+    old.mkdir()
+    (old / "manifest.json").write_text('{"variant": {}}')
+    assert [run.name for run in runs(tmp_path / "results")] == ["20261124-040506-ladder"]
+
+
+def test_reproduce_gives_intervals(tmp_path: Path) -> None:
+    rows = {f"{name}@quota-1": "quota-1" for name in ("pub-gil", "pub-mt", "gil", "mt")}
+    points = {"pub-gil@quota-1": ladder_points(1, 1000), "pub-mt@quota-1": ladder_points(1, 200)}
+    run = read_run(store(tmp_path, manifest(rows, verb="reproduce"), points))
+    assert ratios(run) == [
+        "pub-gil : pub-mt at quota-1: 4.88–5.03",
+        "gil : mt at quota-1: not known: a bracket lacks an end",
+    ]
+
+
+def test_every_notebook_runs_without_a_browser(root: Path) -> None:
+    evidence, *_ = publish(gil(root / "results"), root)
+    command = [sys.executable, "-m", "experiment", "notebooks", "--run", str(evidence), "--results", str(root)]
+    environment = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=100, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    executed = (root / "notebooks" / "capacity.ipynb").read_text(encoding="utf-8")
+    assert "confirmed 500 ↔ solid fail 505" in executed
+    assert "<svg" in executed
+
+
+def test_notebooks_are_committed_without_outputs() -> None:
+    for path in (CHECKOUT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells), path.name
