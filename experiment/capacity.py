@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from experiment.comparison import HEADINGS, compare
-from experiment.figure import latency_figure
 from experiment.statistics import rate
 from experiment.stored import StoredRow, StoredRun
 from experiment.table import markdown, rate_text, resolution_note
@@ -119,6 +118,8 @@ def write_capacity(run: StoredRun, folder: Path) -> list[Path]:
 
 def draw(run: StoredRun, path: Path) -> None:
     """The picture of all rows that have points."""
+    from experiment.figure import latency_figure  # half of the command line's start, which most verbs can do without
+
     latency_figure(title(run), {row.name: row.points for row in run.rows if row.points}, run.slo, path)
 
 

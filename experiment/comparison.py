@@ -47,7 +47,7 @@ class Comparison:
                 "–" if row.bracket is None else str(row.bracket),
                 "1" if row is base else _interval(row, base),
                 _health(row),
-                row.refused or ("harness shares the gateway's cores: no ceiling" if _shared(row) else ""),
+                row.refused or "; ".join(labels(row)),
             )
             for name, row in zip(self.names, self.rows, strict=True)
         ]
@@ -131,5 +131,11 @@ def _health(row: StoredRow) -> str:
     return f"{text}; {invalid} INVALID" if invalid else text
 
 
-def _shared(row: StoredRow) -> bool:
-    return bool(row.verdict.get("harness_shared"))
+def labels(row: StoredRow) -> list[str]:
+    """What must be said of a row's results wherever they stand."""
+    said = {
+        "verdict external": row.verdict.get("external"),
+        f"{row.verdict.get('conformance')}": row.verdict.get("conformance") not in (None, "conforms"),
+        "harness shares the gateway's cores: no ceiling": row.verdict.get("harness_shared"),
+    }
+    return [label for label, holds in said.items() if holds]

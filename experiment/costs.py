@@ -90,7 +90,8 @@ def carried(bracket: Bracket | None, base: Bracket | None) -> tuple[float, float
 
 def factor(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
     """The one factor in which two rows' facts differ; None if they differ in none, or in more."""
-    one, other = _effective(mine), _effective(theirs)
+    same_shape = mine["shape"] == theirs["shape"]
+    one, other = (_effective(facts) if same_shape else facts["variant"] for facts in (mine, theirs))
     differ = [
         name
         for name, keys in FACTORS.items()
@@ -98,7 +99,7 @@ def factor(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
             one.get(key) != other.get(key) for key in keys if one.get(key) is not None and other.get(key) is not None
         )
     ]
-    if mine["shape"] != theirs["shape"]:
+    if not same_shape:
         differ.append(f"shape {mine['shape']['name']} → {theirs['shape']['name']}")
     return differ[0] if len(differ) == 1 else None
 

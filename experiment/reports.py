@@ -5,23 +5,33 @@ from pathlib import Path
 from experiment import reproduce
 from experiment.campaign import CONFORMANCE_S, Campaign
 from experiment.capacity import title, write_capacity
-from experiment.comparison import HEADINGS, Comparison, compare
+from experiment.comparison import HEADINGS, Comparison, compare, labels
+from experiment.ladder import Tried
 from experiment.search import Search
-from experiment.stored import StoredRun
+from experiment.stored import StoredRow, StoredRun
 from experiment.table import lines_table, points_table, report_console, resolution_note
 
 
-def show_plan(campaign: Campaign) -> None:
-    """The points as far as they are known, the time each takes, and the total."""
+def show_plan(campaign: Campaign, taken_up: StoredRun | None = None) -> None:
+    """The points as far as they are known, the time each takes, and the total; of a run taken up, what is done."""
     headings = ("row", "points", "s each", "how many (typical, at most)", "note")
+    done = {} if taken_up is None else {row.name: row for row in taken_up.rows}
     lines = []
     for row in campaign.rows:
         low, high, most = row.search.points()
         many = f"{low}" if low == high == most else f"{low}–{high}, {most}"
-        lines.append((row.label, _points(row.search), f"{row.point_s:.0f}", many, row.refused or ""))
+        note = row.refused or (_done(row.search, done[row.label]) if row.label in done else "")
+        lines.append((row.label, _points(row.search), f"{row.point_s:.0f}", many, note))
     console = report_console()
     console.print(lines_table(f"plan of {campaign.name}", headings, lines))
     console.print(f"{CONFORMANCE_S:.0f} s of conformance for each row; {announce_time(campaign)}")
+
+
+def _done(search: Search, row: StoredRow) -> str:
+    history = [Tried(point["sessions"], point["status"]) for point in row.points]
+    move, _ = search.next(history)
+    then = f"next {move.sessions} sessions ({move.why})" if move.sessions is not None else move.why
+    return f"{len(history)} points done; {then}"
 
 
 def announce_time(campaign: Campaign) -> str:
@@ -58,9 +68,8 @@ def show_run(run: StoredRun, folder: Path) -> None:
 
 def _show_row(run: StoredRun) -> None:
     row, console = run.rows[0], report_console()
-    shared = row.verdict["harness_shared"]
-    label = ", harness shares the gateway's cores: no ceiling" if shared else ""
-    console.print(points_table(title(run) + label, row.points, run.slo.failure_ratio))
+    heading = " · ".join([title(run), *labels(row)])
+    console.print(points_table(heading, row.points, run.slo.failure_ratio))
     console.print(resolution_note(run.slo.failure_ratio))
     if row.bracket is not None:
         ended = row.verdict["ended"] or "interrupted"

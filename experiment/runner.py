@@ -19,7 +19,7 @@ from experiment.campaign import Campaign, Row
 from experiment.conform import NotConforming, conform, on_harness_cpus, run_conformance
 from experiment.host import Run, ShapeRefused, clean_leftovers, facts
 from experiment.hygiene import as_facts, disturbances, findings
-from experiment.ladder import Tried, bracket
+from experiment.ladder import Move, Tried, bracket
 from experiment.launch import Launch, prepare
 from experiment.manifest import make_manifest, packages
 from experiment.merge import compared
@@ -46,7 +46,6 @@ class _Runner:
     launch: Launch | None = None
     interpreter: dict[str, Any] | None = None
     conformance: str | None = None
-    ended: str | None = None
     points: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -59,7 +58,18 @@ class _Runner:
     def history(self) -> list[Tried]:
         return [Tried(point["sessions"], point["status"]) for point in self.points]
 
+    @property
+    def next(self) -> tuple[Move, str]:
+        """The next point and its purpose."""
+        return self.row.search.next(self.history)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes another point."""
+        return self.refused is None and self.next[0].sessions is not None
+
     def verdict(self) -> dict[str, Any]:
+        """As stored."""
         plan = self.row.plan
         shared = plan is not None and plan.cpus is not None and plan.cpus.shared
         return {
@@ -68,7 +78,7 @@ class _Runner:
             "external": plan is not None and plan.target is not None,
             "harness_shared": shared,
             "bracket": None if shared or not self.points else asdict(bracket(self.history)),
-            "ended": self.ended,
+            "ended": None if self.refused is not None or self.is_open else self.next[0].why,
             "points": self.points,
         }
 
@@ -137,12 +147,12 @@ async def _take_points(
 ) -> None:
     by_label = {runner.row.label: runner for runner in runners}
     while True:
-        open_rows = [label for label, runner in by_label.items() if _is_open(runner)]
+        open_rows = [label for label, runner in by_label.items() if runner.is_open]
         label = turn(list(by_label), {name: len(one.points) for name, one in by_label.items()}, open_rows)
         if label is None:
             return
         runner = by_label[label]
-        move, purpose = runner.row.search.next(runner.history)
+        move, purpose = runner.next
         if move.sessions is None:
             raise AssertionError(f"{label} is open and has no next point")
         place = folder.point(label, move.sessions)
@@ -157,27 +167,17 @@ async def _take_points(
         _store(folder, runners, finished=False)
 
 
-def _is_open(runner: _Runner) -> bool:
-    if runner.refused is not None:
-        return False
-    move, _ = runner.row.search.next(runner.history)
-    runner.ended = None if move.sessions is not None else move.why
-    return move.sessions is not None
-
-
 def _left(runners: list[_Runner]) -> str:
     """Roughly how much of the campaign is still to come."""
     seconds = 0.0
     for runner in runners:
-        if _is_open(runner):
+        if runner.is_open:
             typical = runner.row.search.points()[1]
             seconds += max(1, typical - len(runner.points)) * runner.row.point_s
     return f"about {seconds / 60:.0f} min"
 
 
 def _store(folder: RunFolder, runners: list[_Runner], *, finished: bool) -> None:
-    for runner in runners:
-        _is_open(runner)
     rows = {runner.row.label: runner.verdict() for runner in runners}
     folder.write_verdict({"finished": finished, "rows": rows})
 

@@ -6,8 +6,6 @@ It is printed beside the verdict and never changes it.
 import math
 from dataclasses import dataclass
 
-from scipy.special import betaincinv
-
 CONFIDENCE = 0.95
 
 
@@ -39,6 +37,8 @@ def rate(failures: int, partials: int, limit: float) -> Rate | None:
     Clopper–Pearson: the low end is the α/2 quantile of Beta(k, n − k + 1), the high end the 1 − α/2 quantile of
     Beta(k + 1, n − k), for k failures of n trials (Biometrika 26, 1934).
     """
+    from scipy.special import betaincinv  # slow to import, and most verbs need no interval
+
     trials = partials + failures
     if trials <= 0:
         return None
