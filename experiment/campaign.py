@@ -126,10 +126,11 @@ def make_campaign(config: Config, ask: Ask, results: Path) -> Campaign:
         try:
             plan = make_plan(config, request)
         except (ShapeRefused, ConfigError) as refused:
-            known = not isinstance(refused, ConfigError) or (ask.lenient_shapes and shape not in config.shapes)
-            if len(pairs) == 1 or not known:
+            unknown_shape = ask.lenient_shapes and shape not in config.shapes
+            if len(pairs) == 1 or not (unknown_shape or isinstance(refused, ShapeRefused)):
                 raise
-            rows.append(Row(label, variant, shape, None, Search(), refused=str(refused)))
+            why = f"there is no shape {shape} yet" if unknown_shape else str(refused)
+            rows.append(Row(label, variant, shape, None, Search(), refused=why))
             continue
         scaled = None if ladder is None else ladder.scaled(plan.vcpus)
         rows.append(Row(label, plan.variant_name, plan.shape_name, plan, Search(plan.sessions, ask.rounds, scaled)))

@@ -21,7 +21,7 @@ def lines(runs: Iterable[StoredRun]) -> list[tuple[str, ...]]:
             " ".join(row.name for row in run.rows),
             " ".join(run.shapes),
             run.timing,
-            "; ".join(str(row.bracket) if row.bracket else (row.refused or "–") for row in run.rows),
+            "; ".join(str(row.bracket) if row.bracket else ("cannot run" if row.refused else "–") for row in run.rows),
             "yes" if run.finished else "no: RESUME=results/" + run.name,
         )
         for run in runs

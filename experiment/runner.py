@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 
 from experiment.campaign import Campaign, Row
+from experiment.config import CHECKOUT
 from experiment.conform import NotConforming, conform, on_harness_cpus, run_conformance
 from experiment.host import Run, ShapeRefused, clean_leftovers, facts
 from experiment.hygiene import as_facts, disturbances, findings
@@ -208,7 +209,8 @@ def _refusing(runner: _Runner, campaign: Campaign, display: Display) -> Iterator
     except REFUSALS as error:
         if campaign.alone:
             raise
-        runner.refused = " ".join(str(error).split())
+        # Stored for good, perhaps committed: no path of this machine.
+        runner.refused = " ".join(str(error).replace(f"{CHECKOUT}/", "").split())
         display.note(f"{runner.row.label} cannot run: {runner.refused}")
 
 
