@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiment.costs import Spread, by_round, carried, common_sessions, neighbours, paired, unpaired
-from experiment.merge import differences
+from experiment.merge import differences, facts_of
 from experiment.stored import StoredRow, StoredRun
 from experiment.tables import ConfigError
 
@@ -100,7 +100,7 @@ def compare(runs: Sequence[StoredRun]) -> Comparison:
     if len(named) < len(runs):
         raise ConfigError("RUNS: expected different runs, got one twice")
     if unlike := differences(named):
-        raise ConfigError("\n".join(["these runs cannot be compared; they differ in:", *unlike]))
+        raise ConfigError("\n".join([f"these runs cannot be compared; they differ in {facts_of(unlike)}", *unlike]))
     rows = [(run, row) for run in runs for row in run.rows]
     several = len(runs) > 1
     return Comparison(

@@ -23,6 +23,11 @@ def differences(runs: Mapping[str, Manifest]) -> list[str]:
     ]
 
 
+def facts_of(differences: list[str]) -> str:
+    """The names alone of the facts that differ, for one line."""
+    return ", ".join(dict.fromkeys(line.partition(": ")[0] for line in differences))
+
+
 def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]]:
     """The facts that differ between two runs: name, value in the first, value in the second."""
     yield from _unlike("machine", first["machine"], second["machine"], _MACHINE)

@@ -23,7 +23,7 @@ from experiment.hygiene import as_facts, disturbances, findings
 from experiment.ladder import Move, Tried, bracket
 from experiment.launch import Launch, prepare
 from experiment.manifest import make_manifest, packages
-from experiment.merge import compared
+from experiment.merge import compared, facts_of
 from experiment.plan import Plan
 from experiment.point import run_point
 from experiment.probe import ProbeError
@@ -193,7 +193,7 @@ def _take_up(folder: RunFolder, manifest: dict[str, Any], runners: list[_Runner]
     if before["lab"]["commit"] != manifest["lab"]["commit"]:
         unlike.append(f"commit: was {before['lab']['commit']}, is {manifest['lab']['commit']}")
     if unlike:
-        raise ConfigError("\n".join([f"RESUME: {folder.path} was begun under other conditions", *unlike]))
+        raise ConfigError(f"RESUME: {folder.path} was begun with another {facts_of(unlike)}\n" + "\n".join(unlike))
     for runner in runners:
         stored = verdict["rows"][runner.row.label]
         runner.points = list(stored["points"])

@@ -25,10 +25,10 @@ class Rate:
         return self.trials >= trials_needed(self.limit)
 
     def __str__(self) -> str:
-        text = f"{self.failures}/{self.trials}: {_per_100k(self.low)}–{_per_100k(self.high)} in 100 000"
+        text = f"{self.failures}/{self.trials}: {per_100k(self.low)}–{per_100k(self.high)} in 100 000"
         if self.resolves:
             return text
-        return f"{text}; too few to resolve {_per_100k(self.limit)} (needs {trials_needed(self.limit)})"
+        return f"{text}; too few to resolve {per_100k(self.limit)} (needs {trials_needed(self.limit)})"
 
 
 def rate(failures: int, partials: int, limit: float) -> Rate | None:
@@ -53,5 +53,6 @@ def trials_needed(limit: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-limit))
 
 
-def _per_100k(share: float) -> str:
-    return f"{share * 1e5:.3g}"
+def per_100k(share: float) -> str:
+    """A share as so many in 100 000, short."""
+    return f"{share * 1e5:.0f}" if share >= 1e-3 else f"{share * 1e5:.3g}"

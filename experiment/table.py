@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiment.statistics import rate, trials_needed
+from experiment.statistics import per_100k, rate, trials_needed
 
 NOT_OBSERVED = "not observed"
 _STYLES = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
@@ -73,7 +73,7 @@ def rate_text(load: Mapping[str, Any], failure_ratio: float) -> str:
     known = None if partials is None or failures is None else rate(failures, partials, failure_ratio)
     if known is None:
         return "–"
-    return f"{known.low * 1e5:.2g}–{known.high * 1e5:.2g}" + ("" if known.resolves else " †")
+    return f"{per_100k(known.low)}–{per_100k(known.high)}" + ("" if known.resolves else " †")
 
 
 def resolution_note(failure_ratio: float) -> str:
