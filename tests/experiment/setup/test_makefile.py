@@ -20,8 +20,12 @@ OLD = "[ \"$1\" = --version ] && echo 'Python 3.8.10'; exit 1"
 # Passes for a good Python and prints what it was asked to run.
 ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$word"; done; echo'
 
-VERBS = ["help", "experiment", "conformance", "test", "check", "bench", "doctor", "lock", "clean"]
+VERBS = [
+    *("help", "experiment", "ladder", "compare", "reproduce", "results", "notebooks", "conformance", "test", "check"),
+    *("bench", "doctor", "lock", "clean"),
+]
 VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "RESULTS"]
+OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE"]
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def only_these(bin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    ours = {"PYTHON", "PYTEST_ARGS", *VARIABLES}
+    ours = {"PYTHON", "PYTEST_ARGS", *VARIABLES, *OTHERS}
     environment = {key: value for key, value in clean_environment().items() if key not in ours}
     return subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
 
@@ -45,7 +49,7 @@ def test_help_is_the_default_and_lists_every_verb_and_variable(only_these: Path)
     shown = make()
     assert shown.returncode == 0
     assert make("help").stdout == shown.stdout
-    for name in VERBS + VARIABLES + ["PYTHON", "PYTEST_ARGS"]:
+    for name in VERBS + VARIABLES + OTHERS + ["PYTHON", "PYTEST_ARGS"]:
         (line,) = re.findall(rf"^  {name} +(\S.+)$", shown.stdout, flags=re.MULTILINE)
         assert len(line) > 10
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
@@ -96,9 +100,20 @@ def test_one_that_was_named_is_not_replaced(only_these: Path, program: Program) 
         ),
         (
             ["experiment", *(f"{name}={name.lower()}" for name in VARIABLES)],
-            "harness -- -m experiment --variant variant --shape shape --timing timing --sessions sessions "
-            "--target target --harness harness --infer-port infer_port --results results",
+            "harness -- -m experiment --variant variant --shape shape --target target --harness harness "
+            "--infer-port infer_port --sessions sessions --timing timing --results results",
         ),
+        (["ladder", "SHAPE=quota-1", "DRY_RUN=1"], "harness -- -m experiment ladder --shape quota-1 --dry-run"),
+        (["ladder", "DRY_RUN=0", "RESUME=results/x"], "harness -- -m experiment ladder --resume results/x"),
+        (
+            ["compare", "VARIANTS=gil,mt", "SESSIONS=50", "ROUNDS=2", "LADDER=no", "TIMING=smoke"],
+            "harness -- -m experiment compare --variants gil,mt --sessions 50 --rounds 2 --ladder no --timing smoke",
+        ),
+        (["compare", "RUNS=results/a,results/b"], "harness -- -m experiment compare --runs results/a,results/b"),
+        (["reproduce", "TIMING=quick"], "harness -- -m experiment reproduce --timing quick"),
+        (["results", "RUN=results/a"], "harness -- -m experiment results --run results/a"),
+        (["results", "PRUNE=30"], "harness -- -m experiment results --prune 30"),
+        (["notebooks", "RUN=results/a"], "notebooks -- -m experiment notebooks --run results/a"),
         (
             ["conformance", "TARGET=ws://127.0.0.1:1/ws"],
             "harness -- -m experiment conformance --target ws://127.0.0.1:1/ws",
