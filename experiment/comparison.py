@@ -47,7 +47,7 @@ class Comparison:
                 "–" if row.bracket is None else str(row.bracket),
                 "1" if row is base else _interval(row, base),
                 _health(row),
-                row.refused or "; ".join(labels(row)),
+                row.refused or "; ".join([*labels(row), *self._overloaded(row)]),
             )
             for name, row in zip(self.names, self.rows, strict=True)
         ]
@@ -61,6 +61,12 @@ class Comparison:
         if base is None:
             return []
         return (paired if self.interleaved else unpaired)(self.costs(row), self.costs(base))
+
+    def _overloaded(self, row: StoredRow) -> list[str]:
+        """That a cost was taken where the row failed: a gateway that is behind does less for its CPU time."""
+        points = [point for point in row.points if point["purpose"] in self.costs(row)]
+        failed = sum(point["status"] == "FAIL" for point in points)
+        return [f"{failed} of {len(points)} cost points FAIL"] if failed else []
 
     def factors(self) -> list[str]:
         """A sentence for every pair of rows that differ in one factor."""

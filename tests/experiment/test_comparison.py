@@ -36,6 +36,14 @@ def test_an_invalid_round_is_left_out(tmp_path: Path) -> None:
     assert known.lines()[1][3] == "0.900 (0.900–0.900, n=2)"
 
 
+def test_a_cost_that_was_taken_at_a_fail_says_so(tmp_path: Path) -> None:
+    points = {"gil": ladder_points(1000, 500), "mt": ladder_points(900, 150)}
+    for one in points["mt"][:2]:
+        one["status"] = "FAIL"
+    known = compare([read_run(store(tmp_path, manifest({"gil": "cpuset-1", "mt": "cpuset-1"}), points))])
+    assert known.lines()[1][-1] == "2 of 3 cost points FAIL"
+
+
 def test_each_factor_is_found_between_the_rows_that_differ_in_it_alone() -> None:
     found = {(one, other): what for one, other, what in neighbours(manifest(ROWS)["rows"])}
     assert found["gil", "gil-h1"].startswith("transport")
