@@ -132,7 +132,7 @@ def make_campaign(config: Config, ask: Ask, results: Path) -> Campaign:
             why = f"there is no shape {shape} yet" if unknown_shape else str(refused)
             rows.append(Row(label, variant, shape, None, Search(), refused=why))
             continue
-        scaled = None if ladder is None else ladder.scaled(plan.vcpus)
+        scaled = None if ladder is None else ladder.scaled(1.0 if plan.shape is None else plan.shape.total_vcpus)
         rows.append(Row(label, plan.variant_name, plan.shape_name, plan, Search(plan.sessions, ask.rounds, scaled)))
     return Campaign(config, results, ask, tuple(rows))
 

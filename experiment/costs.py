@@ -114,5 +114,5 @@ def _effective(facts: Mapping[str, Any]) -> dict[str, Any]:
     """A row's factors at its shape: "vcpus" loops are a number there."""
     variant = dict(facts["variant"])
     if variant.get("loops") == "vcpus":
-        variant["loops"] = max(1, math.ceil(facts["shape"].get("vcpus", 1)))
+        variant["loops"] = facts["shape"].get("threads") or max(1, math.ceil(facts["shape"].get("vcpus", 1)))
     return variant

@@ -30,7 +30,7 @@ class Launch:
         """The path that says whether it is up."""
         return self.row.health if isinstance(self.row, Foreign) else "/health"
 
-    def command(self, port: int, inference_url: str, vcpus: float) -> tuple[list[str], dict[str, str]]:
+    def command(self, port: int, inference_url: str, vcpus: int) -> tuple[list[str], dict[str, str]]:
         """Command line, and environment variables beside the runner's own."""
         if isinstance(self.row, Foreign):
             return self.row.filled(port, inference_url)

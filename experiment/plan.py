@@ -66,22 +66,30 @@ class Plan:
         return f"{self.variant_name}-{self.shape_name}-{self.timing_name}"
 
     @property
-    def vcpus(self) -> float:
-        """What the gateway gets; 1 where that is not ours to say."""
-        return 1.0 if self.shape is None else self.shape.vcpus
+    def vcpus(self) -> int:
+        """Event loops that a row with one for each vCPU has."""
+        return 1 if self.shape is None else self.shape.loops
 
     @property
     def gateway_limits(self) -> Limits:
         """What the gateway's group is given."""
         if self.shape is None or self.cpus is None:
             raise ValueError("an external gateway has no limits of ours")
-        quota = self.shape.vcpus if self.shape.mode == "quota" else None
+        whole = self.shape.mode == "quota" and self.shape.threads is None
         return Limits(
             cpus=self.cpus.gateway,
-            quota_vcpus=quota,
-            period_ms=self.shape.period_ms,
+            quota_vcpus=self.shape.vcpus if whole else None,
+            period_ms=self.shape.period_ms if whole else None,
             memory_bytes=self.shape.memory_mib * 2**20,
         )
+
+    @property
+    def thread_limits(self) -> tuple[Limits, ...]:
+        """What each serving thread's group is given; empty where only the whole gateway has limits."""
+        if self.shape is None or self.cpus is None or self.shape.threads is None:
+            return ()
+        shape, cpus = self.shape, sorted(self.cpus.gateway)
+        return tuple(Limits(frozenset({cpu}), shape.vcpus, shape.period_ms) for cpu in cpus)
 
     @property
     def harness_limits(self) -> Limits:
@@ -112,7 +120,8 @@ def make_plan(config: Config, request: Request) -> Plan:
     shape = None if target else config.shape(shape_name)
     cpus = None
     if shape is not None:
-        cpus = cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=request.harness == "shared")
+        shared = request.harness == "shared"
+        cpus = cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=shared, threads=shape.threads)
     return Plan(
         config=config,
         results=request.results,

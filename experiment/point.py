@@ -59,6 +59,7 @@ class _Watch:
     def __init__(self, roles: dict[str, Role], plan: Plan, sessions: int, folder: PointFolder, stage: Stage) -> None:
         groups: list[RoleGroup] = [role.group for role in roles.values()]
         self.notes: list[str] = []
+        self.ended_early: list[str] = []
         self.limits = [note for group in groups for note in group.notes]
         """What was asked for and is not kept or not counted on this machine."""
         self.marks: dict[str, dict[str, Snapshot]] = {}
@@ -88,7 +89,7 @@ class _Watch:
 
     async def _report_exit(self, name: str) -> None:
         exit_ = await self._roles[name].wait()
-        self.notes.append(f"{exit_.how} while the load ran: see {exit_.log.name}")
+        self.ended_early.append(f"{exit_.how} while the load ran: see {exit_.log.name}")
 
     def _event(self, event: dict[str, Any]) -> None:
         if event["event"] == "phase":
@@ -126,7 +127,7 @@ def _summarise(
     plan: Plan, sessions: int, folder: PointFolder, watch: _Watch, simulator: dict[str, Any] | None
 ) -> dict[str, Any]:
     load = read_json(folder.loadgen / "summary.json")
-    verdict = judge(load, simulator, plan.config.slo, plan.config.harness)
+    verdict = judge(load, simulator, plan.config.slo, plan.config.harness, watch.ended_early)
     windows = watch.windows()
     gateway = None
     if plan.target is None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from experiment.config import CHECKOUT
-from experiment.host import Command, Limits, Role, Run
+from experiment.host import Command, Limits, Role, Run, ShapeRefused, named_threads
 from experiment.launch import Launch
 from experiment.plan import Address, Plan
 from experiment.probe import wait_healthy
@@ -20,6 +20,8 @@ SIMULATOR_START_S = 60.0
 """The first start compiles the stub's arithmetic, which takes seconds; later ones find it cached."""
 GATEWAY_START_S = 30.0
 STOP_S = 2.0
+THREAD_NAME = "loop-"
+"""What a gateway calls its serving threads, each with its number."""
 LOOPBACK = "127.0.0.1"
 HARNESS_PYTHON = Path(sys.executable)
 """The runner itself runs in the harness environment."""
@@ -93,7 +95,21 @@ class Stand:
         stop = row.stop if isinstance(row, Foreign) else None
         role = self.start("gateway", argv, self._plan.gateway_limits, env=env, stop=stop)
         await _healthy(role, address, GATEWAY_START_S, self._launch.health)
+        self._place_threads(role)
         return role, address
+
+    def _place_threads(self, role: Role) -> None:
+        """Put each serving thread into a group of its own, where the shape has it so."""
+        limits = self._plan.thread_limits
+        if not limits:
+            return
+        threads = named_threads(role.group.pids(), THREAD_NAME)
+        if len(threads) != len(limits):
+            raise ShapeRefused(
+                f"{self._plan.shape_name} needs {len(limits)} threads named {THREAD_NAME}0, {THREAD_NAME}1 …; "
+                f"{self._plan.variant_name} has {len(threads)}. Take a row of threads, on CPython 3.14 or newer"
+            )
+        role.group.place_threads(list(zip(threads, limits, strict=True)))
 
     def loadgen(self, gateway: Address, sessions: int, out: Path) -> Role:
         """The load generator, started; its standard output is piped."""

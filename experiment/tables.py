@@ -84,12 +84,23 @@ class Timing(_Table):
 
 
 class Shape(_Table):
-    """What the gateway is given."""
+    """What the gateway is given; with `threads`, what each of its serving threads is given, on a CPU of its own."""
 
     vcpus: Positive
     mode: Literal["cpuset", "quota"]
     memory_mib: Count
     period_ms: Positive | None = None
+    threads: Count | None = None
+
+    @property
+    def total_vcpus(self) -> float:
+        """Of all threads together."""
+        return self.vcpus * (self.threads or 1)
+
+    @property
+    def loops(self) -> int:
+        """Event loops that a row with one for each vCPU has."""
+        return self.threads or max(1, math.ceil(self.vcpus))
 
     def model_post_init(self, _: object) -> None:
         """A quota has a period, a cpuset has whole cores."""
@@ -97,6 +108,8 @@ class Shape(_Table):
             raise ValueError("period_ms: expected the CFS period in ms for mode quota, got none")
         if self.mode == "cpuset" and (self.period_ms is not None or self.vcpus != int(self.vcpus)):
             raise ValueError("mode cpuset takes whole vcpus and no period_ms")
+        if self.mode == "cpuset" and self.threads is not None:
+            raise ValueError("threads: only a quota can be given to each thread")
 
 
 class Ladder(_Table):
@@ -148,9 +161,9 @@ class Variant(_Table):
         """The row as it runs on an older free-threaded interpreter; None where it does not."""
         return None if self.stand_in is None else self.model_copy(update=self.stand_in.model_dump())
 
-    def arguments(self, vcpus: float) -> list[str]:
-        """The row's factors as options of its host module, at a shape of `vcpus`."""
-        loops = max(1, math.ceil(vcpus)) if self.loops == "vcpus" else self.loops
+    def arguments(self, vcpus: int) -> list[str]:
+        """The row's factors as options of its host module, where a row with a loop for each vCPU has `vcpus`."""
+        loops = vcpus if self.loops == "vcpus" else self.loops
         options = ["--loop", self.loop, "--loops", str(loops), "--transport", self.transport]
         for name in ("runtime", "runtime_threads", "task_impl", "look_interval_ms"):
             if (value := getattr(self, name)) is not None:

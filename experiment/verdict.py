@@ -1,6 +1,6 @@
 """PASS, FAIL or INVALID from what one point measured. Pure: numbers in, a judgement out. PROTOCOL, "Verdict"."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,13 +41,19 @@ class PointVerdict:
 
 
 def judge(
-    summary: Mapping[str, Any] | None, simulator: Mapping[str, Any] | None, slo: Slo, limits: Harness
+    summary: Mapping[str, Any] | None,
+    simulator: Mapping[str, Any] | None,
+    slo: Slo,
+    limits: Harness,
+    ended_early: Sequence[str] = (),
 ) -> PointVerdict:
     """Judge one point.
 
     Args:
         summary: the load generator's `summary.json`; None if it wrote none.
         simulator: the simulator's `GET /stats` after the run; None if it did not answer.
+        ended_early: a sentence for the gateway or simulator whose main process ended while the load ran; such a point
+            never passes, even where what it left behind went on serving.
     """
     if summary is None:
         reasons = ("the load generator ended without a summary: see its log",)
@@ -73,7 +79,7 @@ def judge(
     if behind:
         return PointVerdict("INVALID", gates, harness, tuple(behind))
     # A harness figure that is absent cannot show that the harness kept up; it is no proof that it did not either.
-    missed = tuple(str(gate) for gate in (*gates, *harness) if not gate.passed)
+    missed = (*(str(gate) for gate in (*gates, *harness) if not gate.passed), *ended_early)
     return PointVerdict("FAIL" if missed else "PASS", gates, harness, missed)
 
 

@@ -30,6 +30,16 @@ def _integer(fields: dict[str, Any], name: str, limit: int) -> int:
     return value
 
 
+def _number(value: object) -> float:
+    """NaN for what is no number, infinity for an integer beyond a float."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 def parse_prediction(body: bytes, audio_bytes: int) -> Prediction:
     """Read an answer's body.
 
@@ -49,16 +59,16 @@ def parse_prediction(body: bytes, audio_bytes: int) -> Prediction:
     if fields.keys() != _KEYS:
         missing, unknown = sorted(_KEYS - fields.keys()), sorted(fields.keys() - _KEYS)
         raise BadPrediction(f"expected the keys {sorted(_KEYS)}; missing {missing}, unknown {unknown}")
-    rms = fields["rms"]
-    if type(rms) not in (int, float) or not math.isfinite(rms) or rms < 0:
-        raise BadPrediction(f"rms: expected a finite number ≥ 0, got {rms!r}")
+    rms = _number(fields["rms"])
+    if not 0 <= rms < math.inf:
+        raise BadPrediction(f"rms: expected a finite number ≥ 0, got {str(fields['rms'])[:60]}")
     transcript = fields["transcript"]
     if type(transcript) is not str or not transcript:
         raise BadPrediction(f"transcript: expected a non-empty string, got {transcript!r}")
     if fields["audio_bytes"] != audio_bytes:
         raise BadPrediction(f"audio_bytes: expected {audio_bytes}, as sent, got {fields['audio_bytes']!r}")
     return Prediction(
-        rms=float(rms),
+        rms=rms,
         zero_crossings=_integer(fields, "zero_crossings", 2**53),
         checksum=_integer(fields, "checksum", 2**32),
         samples=_integer(fields, "samples", 2**53),

@@ -6,6 +6,7 @@ from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
 from experiment.host.machine import CpuPlan, cpu_plan, facts, usable_cpus
 from experiment.host.processes import Command, Exit, Role
+from experiment.host.procfs import named_threads
 from experiment.host.registry import Run, clean_leftovers
 from experiment.host.sampling import Sampler, Snapshot, window
 
@@ -30,6 +31,7 @@ __all__ = [
     "detect",
     "facts",
     "make_group",
+    "named_threads",
     "usable_cpus",
     "window",
 ]

@@ -106,6 +106,9 @@ class AffinityGroup:
         system_us = self._system.update(system) * 1_000_000 // CLOCK_TICKS_PER_S
         return Usage(cpu_us=user_us + system_us, user_us=user_us, system_us=system_us)
 
+    def place_threads(self, placements: Sequence[tuple[int, Limits]]) -> None:
+        raise ShapeRefused(f"{self._role}: a quota for each thread needs cgroups")
+
     def kill(self, timeout_s: float = 5.0) -> int:
         """Also finds processes that left the session, by their mark."""
         killed = kill_until_empty(self._marked, timeout_s, f"role {self._mark}")

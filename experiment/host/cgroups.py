@@ -16,6 +16,8 @@ from experiment.host.limits import KILL_POLL_S, GroupStuck, Limits, RoleGroup, S
 from experiment.host.procfs import ProcessId, markers, read_bytes
 
 PREFIX = "gateway-lab-"
+THREAD_CONTROLLERS = frozenset({"cpu", "cpuset"})
+"""The ones that can tell threads of a process apart, on v2 as on v1."""
 ENTER_FAILED = 125
 """Exit status of a launcher that could not enter its group (its log says which file)."""
 
@@ -118,6 +120,23 @@ class Group:
             found |= _usage_v1(path, tree.controllers) if tree.version == 1 else _usage_v2(path, tree.controllers)
         return Usage(**found)
 
+    def place_threads(self, placements: Sequence[tuple[int, Limits]]) -> None:
+        """Each thread into a group `loop-<k>` of its own, below this one (v1 `tasks`, v2 threaded mode).
+
+        Raises ShapeRefused where the kernel does not take them.
+        """
+        trees = [(tree, path) for tree, path in self._dirs if tree.controllers & THREAD_CONTROLLERS]
+        try:
+            for tree, path in trees:
+                for number, (thread, limits) in enumerate(placements):
+                    below = path / f"loop-{number}"
+                    below.mkdir()
+                    _make_threaded(tree, path, below)
+                    _limit(tree, below, limits)
+                    _write(below / ("tasks" if tree.version == 1 else "cgroup.threads"), str(thread))
+        except OSError as error:
+            raise ShapeRefused(f"{self._role}: a thread cannot be given a group of its own: {error}") from None
+
     def kill(self, timeout_s: float = 5.0) -> int:
         present = set(self.pids())
         for tree, path in self._dirs:
@@ -194,6 +213,15 @@ def _make_directory(tree: Tree, path: Path) -> None:
         raise OSError(errno.EOPNOTSUPP, f"the group takes no process, its type is {kind!r}", str(path))
 
 
+def _make_threaded(tree: Tree, path: Path, below: Path) -> None:
+    """v2: first the type, which makes `path` the root of a threaded tree, and may then keep its processes
+    though it hands out controllers (cgroup-v2.rst, "Threads")."""
+    _inherit_cpuset(tree, path, below)
+    if tree.version == 2:
+        _write(below / "cgroup.type", "threaded")
+        _write(path / "cgroup.subtree_control", _plus(tree.controllers & THREAD_CONTROLLERS))
+
+
 def _inherit_cpuset(tree: Tree, above: Path, path: Path) -> None:
     """A v1 cpuset group starts with no CPU and no memory node, and takes no process until it has both."""
     if tree.version == 1 and "cpuset" in tree.controllers:
@@ -223,9 +251,8 @@ def _usage_v1(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
         found["user_us"] = _thousandth(_number(path, "cpuacct.usage_user"))
         found["system_us"] = _thousandth(_number(path, "cpuacct.usage_sys"))
     if "cpu" in controllers:
-        stat = _table(path, "cpu.stat")
-        found["periods"], found["throttled_periods"] = stat.get("nr_periods"), stat.get("nr_throttled")
-        found["throttled_us"] = _thousandth(stat.get("throttled_time"))
+        found["periods"], found["throttled_periods"] = _throttling(path, "nr_periods", "nr_throttled")
+        found["throttled_us"] = _thousandth(*_throttling(path, "throttled_time"))
     if "memory" in controllers:
         found["memory_bytes"] = _number(path, "memory.usage_in_bytes")
         found["memory_peak_bytes"] = _number(path, "memory.max_usage_in_bytes")
@@ -237,13 +264,20 @@ def _usage_v2(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
     stat = _table(path, "cpu.stat")
     found: dict[str, int | None] = {f"{name}_us": stat.get(f"{key}_usec") for name, key in _V2_TIMES}
     if "cpu" in controllers:
-        found["periods"], found["throttled_periods"] = stat.get("nr_periods"), stat.get("nr_throttled")
-        found["throttled_us"] = stat.get("throttled_usec")
+        found["periods"], found["throttled_periods"] = _throttling(path, "nr_periods", "nr_throttled")
+        (found["throttled_us"],) = _throttling(path, "throttled_usec")
     if "memory" in controllers:
         found["memory_bytes"] = _number(path, "memory.current")
         found["memory_peak_bytes"] = _number(path, "memory.peak")
         found["oom_kills"] = _table(path, "memory.events").get("oom_kill")
     return found
+
+
+def _throttling(path: Path, *keys: str) -> list[int | None]:
+    """Values of cpu.stat, which on neither version include those of the groups below: summed over all of them."""
+    tables = [_table(Path(directory), "cpu.stat") for directory in _nested(path)]
+    known = [[table[key] for table in tables if key in table] for key in keys]
+    return [sum(values) if values else None for values in known]
 
 
 _V2_TIMES = (("cpu", "usage"), ("user", "user"), ("system", "system"))

@@ -131,6 +131,10 @@ class RoleGroup(Protocol):
 
     def usage(self) -> Usage: ...
 
+    def place_threads(self, placements: Sequence[tuple[int, Limits]]) -> None:
+        """Gives each thread (by its number) CPUs and a quota of its own. Raises ShapeRefused where that cannot be."""
+        ...
+
     def kill(self, timeout_s: float = 5.0) -> int:
         """Ends every process by SIGKILL, removes the group, says how many were killed. Blocks, at most
         `timeout_s`. May be called again. Raises GroupStuck when some survive."""

@@ -24,7 +24,8 @@ from experiment.host.limits import ShapeRefused
 
 @dataclass(frozen=True)
 class CpuPlan:
-    """CPU numbers of the gateway and of the harness (simulator and load generator); `shared` when they overlap."""
+    """CPU numbers of the gateway and of the harness (simulator and load generator); `shared` when they overlap though
+    the shape does not have it so."""
 
     gateway: frozenset[int]
     harness: frozenset[int]
@@ -37,13 +38,18 @@ def usable_cpus() -> frozenset[int]:
 
 
 def cpu_plan(
-    vcpus: float, mode: Literal["cpuset", "quota"], cores: Collection[int], harness_shared: bool = False
+    vcpus: float,
+    mode: Literal["cpuset", "quota"],
+    cores: Collection[int],
+    harness_shared: bool = False,
+    threads: int | None = None,
 ) -> CpuPlan:
     """Pure. `cores` are the usable CPU numbers.
 
     cpuset: the gateway takes the highest `vcpus`, the harness the others. quota: less than one vCPU goes on the
     highest core; from one on, the gateway is spread over the upper half (at least ceil(vcpus), at most all but one),
-    as a quota in production is, and the harness has the rest.
+    as a quota in production is, and the harness has the rest. With `threads`, each with a quota of its own, the
+    gateway takes as many of the highest cores, and the harness may use all: that is part of such a shape.
 
     Raises ShapeRefused when one core would not be left for the harness, unless `harness_shared`, and always when
     the gateway alone needs more cores than there are, or a cpuset a fraction of one.
@@ -55,6 +61,10 @@ def cpu_plan(
         raise ShapeRefused(f"vCPUs must be a number above 0, not {vcpus:g}")
     if mode == "cpuset" and vcpus != int(vcpus):
         raise ShapeRefused(f"a cpuset is made of whole cores; {vcpus:g} vCPU needs mode quota")
+    if threads is not None:
+        if threads > len(numbers):
+            raise ShapeRefused(f"{threads} threads need a core each; {len(numbers)} can be used here")
+        return CpuPlan(frozenset(numbers[-threads:]), frozenset(numbers), shared=False)
     need = math.ceil(vcpus)
     if need > len(numbers):
         raise ShapeRefused(f"{vcpus:g} vCPU needs {need} cores; {len(numbers)} can be used here")

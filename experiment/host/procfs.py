@@ -4,9 +4,10 @@ Nothing here changes anything, and a process that vanishes while it is read is `
 
 from __future__ import annotations
 
+import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 RUN_MARKER = "GATEWAY_LAB_RUN"
@@ -102,6 +103,17 @@ def all_stats() -> Iterator[ProcessStat]:
     for name in os.listdir("/proc"):
         if name.isdigit() and (stat := read_stat(int(name))) is not None:
             yield stat
+
+
+def named_threads(pids: Iterable[int], prefix: str) -> list[int]:
+    """Threads whose name is `prefix` and a number, in the order of that number. CPython names them from 3.14 on."""
+    found: dict[int, int] = {}
+    for pid in pids:
+        for path in glob.iglob(f"/proc/{pid}/task/*/comm"):
+            name = (read_bytes(path) or b"").decode(errors="replace").strip()
+            if name.startswith(prefix) and name[len(prefix) :].isdecimal():
+                found[int(name[len(prefix) :])] = int(path.split("/")[4])
+    return [found[number] for number in sorted(found)]
 
 
 def marker(pid: int, name: str) -> str | None:

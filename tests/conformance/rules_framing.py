@@ -135,6 +135,7 @@ async def long_form(case: Case) -> str:
     """RFC 6455 asks for the shortest form; receivers differ in whether they insist. Neither may corrupt audio."""
     async with case.session() as session:
         await session.send_frames(1)
+        await _all_answered(session)  # seen by the inference server, also where the next frame ends the connection
         mask = b"\x01\x02\x03\x04"
         short = frame(BINARY, session.audio.frame(2), mask=mask)
         await session.wire.send_raw(short[:1] + struct.pack("!BQ", 0x80 | 127, 640) + short[4:])

@@ -34,9 +34,11 @@ def test_the_limits_and_timings_are_the_contracts() -> None:
 
 def test_every_shape_has_its_name_and_two_gib() -> None:
     shapes = load_config().shapes
-    assert list(shapes) == ["cpuset-1", "cpuset-2", "quota-1", "quota-2", "quota-0.5", "quota-0.25", "quota-0.1"]
+    contract = ["cpuset-1", "cpuset-2", "quota-1", "quota-2", "quota-0.5", "quota-0.25", "quota-0.1"]
+    assert list(shapes) == [*contract, "quota-1x0.25", "quota-2x0.25", "quota-1x0.1", "quota-2x0.1"]
     for name, shape in shapes.items():
-        assert name == f"{shape.mode}-{shape.vcpus:g}"
+        each = f"{shape.threads}x" if shape.threads else ""
+        assert name == f"{shape.mode}-{each}{shape.vcpus:g}"
         assert shape.memory_mib == 2048
 
 

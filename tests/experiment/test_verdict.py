@@ -93,6 +93,11 @@ def test_a_simulator_that_has_gone_cannot_give_a_pass() -> None:
     assert judge(GOOD, None, SLO, LIMITS).status == "FAIL"
 
 
+def test_a_gateway_whose_main_process_ended_never_passes() -> None:
+    verdict = judge(GOOD, STATS, SLO, LIMITS, ["gateway was ended by SIGKILL while the load ran"])
+    assert (verdict.status, verdict.reasons) == ("FAIL", ("gateway was ended by SIGKILL while the load ran",))
+
+
 def test_a_load_generator_without_summary_says_nothing_about_the_gateway() -> None:
     assert judge(None, STATS, SLO, LIMITS).status == "INVALID"
 

@@ -157,7 +157,6 @@ async def test_a_window_that_never_opens_is_a_timeout() -> None:
         assert len(request.body) == 1000
 
 
-@pytest.mark.xfail(strict=True, reason="headers wait for the first piece of body, which waits for the window")
 async def test_a_stream_that_opens_without_any_window() -> None:
     """The server gives room only once it has seen the headers, so those must not wait for it."""
 
@@ -205,7 +204,6 @@ async def test_no_stream_within_a_second_is_a_pool_timeout() -> None:
         tasks.cancel_scope.cancel()
 
 
-@pytest.mark.xfail(strict=True, reason="a stream answered before its body has ended is never closed by the client")
 async def test_an_answer_before_the_end_of_the_body_frees_its_stream() -> None:
     """A 429 straight after the headers: whoever sends no more body must end the stream some other way."""
     limits: dict[SettingCodes | int, int] = {

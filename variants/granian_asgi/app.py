@@ -1,8 +1,9 @@
 """The FastAPI application of the stock stack: one task receives, two relay (`variants.shared.relay`).
 
-Ownership: each connection's session and tasks belong to the event loop that accepted it; the inference client belongs
-to that loop too. Granian builds one application for each event loop, so that on a free-threaded build with several of
-them, threads share nothing of ours but modules and their constants.
+Ownership: each connection's session and tasks belong to the event loop that accepted it, and so does the inference
+client. On a free-threaded build Granian runs one application on several loops, each in a thread of its own, and its
+lifespan once on each: what belongs to a loop travels in that lifespan's state, never in `app.state`. Shared between the
+threads are the application object, the read-only settings and the options.
 """
 
 import random
@@ -27,11 +28,10 @@ def create_app() -> FastAPI:
     settings = SessionSettings()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, InferenceClient]]:
         require_interpreter(options.expect)
         async with open_client(options) as client:
-            app.state.client = client
-            yield
+            yield {"client": client}
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -43,7 +43,7 @@ def create_app() -> FastAPI:
     async def stt(socket: WebSocket) -> None:
         await socket.accept()
         phase_ms = random.uniform(0, options.flush_phase_jitter_ms)
-        await _serve(socket, Session(settings, phase_ms), socket.app.state.client)
+        await _serve(socket, Session(settings, phase_ms), socket.state.client)
 
     return app
 

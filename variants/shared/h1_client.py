@@ -30,7 +30,10 @@ class H1Client:
         """Send one batch within the protocol's time limits; transport trouble comes back as a value."""
         try:
             async with self._session.post(
-                self._url, data=b"".join(batch.chunks), headers={"x-cpu-passes": str(batch.cpu_passes)}
+                self._url,
+                data=b"".join(batch.chunks),
+                headers={"x-cpu-passes": str(batch.cpu_passes)},
+                allow_redirects=False,
             ) as answer:
                 return Answer(answer.status, await answer.read())
         except aiohttp.ConnectionTimeoutError:

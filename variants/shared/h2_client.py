@@ -153,12 +153,14 @@ class _Connection:
             ],
         )
         exchange = self._exchanges[stream_id] = _Exchange()
+        self._to_write.set()  # without waiting for the body: the server may give it room only then
         return stream_id, exchange
 
     async def finish(self, stream_id: int, exchange: _Exchange, batch: Infer) -> Answer:
         """Send the body of a request that was begun, and await the whole answer."""
         try:
-            await self._send_body(stream_id, exchange, memoryview(b"".join(batch.chunks)))
+            if not await self._send_body(stream_id, exchange, memoryview(b"".join(batch.chunks))):
+                self._cancel(stream_id)  # answered before all of it was sent: nobody else will end our half
             await exchange.done.wait()
         finally:
             if self._exchanges.pop(stream_id, None):  # given up: time-out, or the client has gone
@@ -167,7 +169,8 @@ class _Connection:
             raise _ConnectionLost(exchange.lost)
         return Answer(exchange.status, bytes(exchange.body))
 
-    async def _send_body(self, stream_id: int, exchange: _Exchange, body: memoryview) -> None:
+    async def _send_body(self, stream_id: int, exchange: _Exchange, body: memoryview) -> bool:
+        """False where the answer came, or the stream ended, before all of it was sent."""
         sent, end = 0, len(body)
         while sent < end and not exchange.done.is_set():
             window = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
@@ -178,6 +181,7 @@ class _Connection:
             sent += len(chunk)
             self._h2.send_data(stream_id, chunk, end_stream=sent == end)
             self._to_write.set()
+        return sent == end
 
     def _cancel(self, stream_id: int) -> None:
         try:

@@ -224,3 +224,37 @@ def test_a_group_that_was_never_entered_reads_as_no_processes_and_no_numbers(tmp
     group = make_group(lay_out(tmp_path, V1_MOUNTS, V1_OWN, V1_FILES), RUN, "gateway", Limits())
     row = Sampler([group], tmp_path / "resources.csv").snapshot("gateway")
     assert (row.processes, row.cpu_us, row.rss_bytes, row.threads) == (0, None, None, None)
+
+
+def test_v1_threads_get_groups_below_the_roles_and_throttling_is_summed(tmp_path: Path) -> None:
+    group = make_group(lay_out(tmp_path, V1_MOUNTS, V1_OWN, V1_FILES), RUN, "gateway", Limits(frozenset({0, 1})))
+    group.place_threads([(11, Limits(frozenset({0}), 0.25, 5.0)), (12, Limits(frozenset({1}), 0.25, 5.0))])
+    base = tmp_path / "sys/fs/cgroup"
+    cpu, cpuset = base / "cpu,cpuacct/gateway-lab-7-70/gateway", base / "cpuset/lab/gateway-lab-7-70/gateway"
+    assert [(cpu / name / "tasks").read_text() for name in ("loop-0", "loop-1")] == ["11", "12"]
+    assert (cpu / "loop-1/cpu.cfs_quota_us").read_text() == "1250"
+    assert [(cpuset / name / "cpuset.cpus").read_text() for name in ("loop-0", "loop-1")] == ["0", "1"]
+    assert (cpuset / "loop-0/cpuset.mems").read_text() == "0"
+    assert not (base / "memory/inner/gateway-lab-7-70/gateway/loop-0").exists()
+    (cpu / "cpu.stat").write_text("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
+    for name in ("loop-0", "loop-1"):
+        (cpu / name / "cpu.stat").write_text("nr_periods 9\nnr_throttled 4\nthrottled_time 7000000\n")
+    usage = group.usage()
+    assert (usage.periods, usage.throttled_periods, usage.throttled_us) == (18, 8, 14000)
+
+
+def test_v2_threads_get_threaded_groups(tmp_path: Path) -> None:
+    group = make_group(lay_out(tmp_path, V2_MOUNT, V2_OWN, V2_FILES), RUN, "gateway", Limits())
+    assert isinstance(group, Group)
+    group.place_threads([(11, Limits(frozenset({1}), 0.25, 5.0))])
+    (path,) = group.paths
+    assert (path / "cgroup.subtree_control").read_text() == "+cpu +cpuset"
+    assert (path / "loop-0/cgroup.type").read_text() == "threaded"
+    assert (path / "loop-0/cpu.max").read_text() == "1250 5000"
+    assert (path / "loop-0/cgroup.threads").read_text() == "11"
+
+
+def test_without_cgroups_no_thread_is_placed(tmp_path: Path) -> None:
+    group = make_group(lay_out(tmp_path, [], [], {}), RUN, "gateway", Limits())
+    with pytest.raises(ShapeRefused, match="needs cgroups"):
+        group.place_threads([(1, Limits(quota_vcpus=0.5))])

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from experiment.host import Group, Limits, Role, detect
+from experiment.host import Group, Limits, Role, detect, named_threads
 from tests.experiment.host.conftest import MakeGroup, first_lines, script
 
 pytestmark = pytest.mark.anyio
@@ -83,3 +83,38 @@ async def test_groups_that_a_role_makes_inside_its_own_go_too(tmp_path: Path, ma
     assert role.pid in group.pids()
     await role.stop(grace_s=0)
     assert not inner.exists()
+
+
+async def test_each_thread_keeps_its_own_quota_on_its_own_cpu(tmp_path: Path, make_real: MakeGroup) -> None:
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    if "cpuset" not in detect().controllers or len(cpus) < 2:
+        pytest.skip(f"needs cpuset and two CPUs: {detect().explain()}")
+    code = """
+        import ctypes, threading, time
+        def busy(number):
+            ctypes.CDLL(None).prctl(15, f"loop-{number}".encode())  # PR_SET_NAME, as CPython 3.14 does by itself
+            while True:
+                sum(range(10_000))
+        for number in (1, 0):
+            threading.Thread(target=busy, args=(number,), daemon=True).start()
+        time.sleep(0.2)
+        print("up", flush=True)
+        time.sleep(60)
+    """
+    group = make_real("gateway", Limits(frozenset(cpus)))
+    assert isinstance(group, Group)
+    async with Role(script(tmp_path, code, pipe=True), group) as role:
+        await first_lines(role, 1)
+        threads = named_threads(group.pids(), "loop-")
+        assert len(threads) == 2
+        group.place_threads(
+            [(thread, Limits(frozenset({cpu}), 0.1, 10)) for thread, cpu in zip(threads, cpus, strict=True)]
+        )
+        assert [sorted(os.sched_getaffinity(thread)) for thread in threads] == [[cpu] for cpu in cpus]
+        assert role.pid in group.pids()
+        before = group.usage()
+        await anyio.sleep(1.0)
+        after = group.usage()
+    assert (after.cpu_us - before.cpu_us) / 1e6 < 0.3  # type: ignore[operator]
+    assert after.throttled_periods > before.throttled_periods  # type: ignore[operator]
+    assert not any(path.exists() for path in group.paths)

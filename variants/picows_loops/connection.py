@@ -1,0 +1,162 @@
+"""One client: picows calls in, the session decides, the shared relay writes. No rule of the session lives here.
+
+Everything belongs to the thread of the event loop that accepted the connection.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+import anyio
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from gateway import Session
+from variants.picows_loops.framing import PROTOCOL_ERROR, Assembly, BrokenFraming
+from variants.shared.inference import InferenceClient
+from variants.shared.relay import start_relay
+
+_BINARY, _TEXT, _CONTINUATION = WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION
+_PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
+
+_INTERNAL_ERROR = 1011
+_CLOSE_LIMIT_S = 1.0
+"""How long a client may take to answer our close; TCP ends then, whatever is still unsent."""
+_LOOK_INTERVAL_S = 1.0
+"""How often a connection that does not take our bytes is looked at: one that is closing gets no more time."""
+
+
+class Connection(WSListener):  # type: ignore[misc]
+    """picows' listener for one WebSocket."""
+
+    def __init__(self, session: Session, client: InferenceClient) -> None:
+        self._session = session
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._assembly = Assembly()
+        self._takes_audio = False
+        """Whether a whole binary frame is a message for `Session.frame`: started, not ending, no fragments pending."""
+        self._is_ending = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._transport: WSTransport | None = None
+        self._relay: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Count as written only what the kernel has taken: the transport pauses at the first byte that it keeps."""
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=0)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Called 50 times a second per session: copy the payload, which dies with this call, and hand it over."""
+        if (
+            self._takes_audio
+            and frame.msg_type is _BINARY
+            and frame.fin
+            and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+        ):
+            close = self._session.frame(frame.get_payload_as_bytes(), monotonic())
+            if close is not None:
+                self._end(close.code, close.reason)
+        elif not self._is_ending:
+            try:
+                self._take(transport, frame)
+            except BrokenFraming as broken:
+                self._end(broken.code, broken.reason)
+        elif frame.msg_type is _CLOSE:
+            transport.disconnect()  # our close is answered
+
+    def _take(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Anything but plain audio."""
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise BrokenFraming(PROTOCOL_ERROR, "a reserved bit is set, and no extension was agreed on")
+        kind = frame.msg_type
+        if kind is _PING:
+            if self._writable.is_set():  # else a client that never reads could fill our memory with pongs
+                transport.send_pong(frame.get_payload_as_bytes())
+        elif kind is _CLOSE:
+            code = frame.get_close_code()
+            self._end(WSCloseCode.OK if code == WSCloseCode.NO_INFO else code, "")
+            transport.disconnect()
+        elif kind in (_TEXT, _BINARY, _CONTINUATION):
+            message = self._assembly.take(frame)
+            if message is not None:
+                self._hear(message)
+            self._takes_audio = self._session.started and not self._assembly.is_open and not self._is_ending
+
+    def _hear(self, message: str | bytes) -> None:
+        """A whole message, the first one or one that came in fragments or as text."""
+        if self._session.started:
+            close = self._session.frame(message, monotonic())
+        else:
+            close = self._session.start(message, monotonic())
+            if close is None:
+                self._relay = self._loop.create_task(self._run_relay())
+                self._relay.add_done_callback(self._relay_ended)
+        if close is not None:
+            self._end(close.code, close.reason)
+
+    async def _run_relay(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            start_relay(tasks, self._session, self._client, self._send_text)
+
+    async def _send_text(self, text: str) -> None:
+        """Write one message; returns when the kernel has taken it."""
+        if self._transport is not None:
+            self._transport.send(_TEXT, text)
+            await self._writable.wait()
+
+    def _relay_ended(self, relay: "asyncio.Task[None]") -> None:
+        error = None if relay.cancelled() else relay.exception()
+        if error is not None:
+            self._loop.call_exception_handler({"message": "the relay of a session failed", "exception": error})
+            self._end(_INTERNAL_ERROR, "")
+
+    def _end(self, code: int, reason: str) -> None:
+        """Send a close, and go on reading (nothing is kept) until it is answered: TCP would drop it otherwise."""
+        if self._is_ending or self._transport is None:
+            return
+        self._let_go()
+        self._transport.send_close(code, reason)
+        self._set_timer(_CLOSE_LIMIT_S, self._transport.disconnect, False)
+
+    def _let_go(self) -> None:
+        """Take and send nothing more; a request in flight is given up, audio forgotten."""
+        self._is_ending, self._takes_audio = True, False
+        self._session.close()
+        if self._relay is not None:
+            self._relay.cancel()
+            self._relay = None
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """TCP has ended, whoever ended it: leave no reference that keeps anything alive."""
+        self._let_go()
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more: the client does not read."""
+        self._writable.clear()
+        if self._timer is None:
+            self._set_timer(_LOOK_INTERVAL_S, self._look)
+
+    def resume_writing(self) -> None:
+        """The kernel has taken everything."""
+        self._writable.set()
+
+    def _look(self) -> None:
+        """A client that ended its side, and does not read, would keep its descriptor for as long as it likes."""
+        transport, self._timer = self._transport, None
+        if transport is None or self._writable.is_set():
+            return
+        if transport.underlying_transport.is_closing():
+            transport.disconnect(False)
+        else:
+            self._set_timer(_LOOK_INTERVAL_S, self._look)
+
+    def _set_timer(self, delay_s: float, callback: Callable[..., None], *arguments: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay_s, callback, *arguments)
