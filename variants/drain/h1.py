@@ -83,7 +83,8 @@ class H1Pool:
             b"POST /infer HTTP/1.1\r\nhost: %b\r\nx-cpu-passes: %%d\r\ncontent-length: %%d\r\n\r\n" % authority.encode()
         )
         self._poller = poller
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
+        """The one that was used last at the right, where the next is taken; those never used at the left."""
         self._waiting: deque[Exchange] = deque()
         self._opening: set[_Connection] = set()
         self._connects = True
@@ -120,16 +121,22 @@ class H1Pool:
         """A connection was made."""
         self._opening.discard(connection)
         self._connects = True
-        self.give_back(connection, now_s)
+        if not self._serve_waiting(connection, now_s):
+            self._idle.appendleft(connection)
 
     def give_back(self, connection: _Connection, now_s: float) -> None:
-        """A connection is free: for whoever waits longest, if anybody does."""
+        """A connection is free again."""
+        if not self._serve_waiting(connection, now_s):
+            self._idle.append(connection)
+
+    def _serve_waiting(self, connection: _Connection, now_s: float) -> bool:
+        """Use a connection for whoever waits longest; False where nobody does."""
         while self._waiting:
             exchange = self._waiting.popleft()
             if not exchange.done:
                 self._begin(connection, exchange, now_s)
-                return
-        self._idle.append(connection)
+                return True
+        return False
 
     def has_lost(self, connection: _Connection, reason: str, now_s: float) -> None:
         """A connection without an exchange has ended. One that could not be made fails whoever waits longest."""

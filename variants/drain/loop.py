@@ -71,9 +71,12 @@ class Loop:
         return pool
 
     def run(self) -> None:
-        """Serve for ever."""
-        while True:
-            self._round()
+        """Serve until an exception, which would be a mistake of ours, ends it."""
+        try:
+            while True:
+                self._round()
+        finally:
+            self.poller.end()
 
     def _round(self) -> None:
         """Wait for something to do, do all of it, and let more gather until the next grain begins."""

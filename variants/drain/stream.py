@@ -58,6 +58,14 @@ class Poller:
         handlers = self._handlers
         return [(handlers[fd], mask) for fd, mask in events]
 
+    def end(self) -> None:
+        """Close every stream, and the epoll."""
+        for handler in list(self._handlers.values()):
+            if isinstance(handler, Stream):
+                handler.close()
+        self.wait(0)
+        self._epoll.close()
+
 
 class Stream:
     """A TCP socket of one loop. Subclasses handle its events."""
