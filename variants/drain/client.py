@@ -6,6 +6,7 @@ Belongs to the thread of its loop, session and decoder included. The rules are `
 import logging
 import socket
 from http import HTTPStatus
+from math import ceil
 from typing import TYPE_CHECKING
 
 from websockets.http11 import Request
@@ -90,10 +91,17 @@ class Client(Stream):
                     self._send_text(action)
             if not self.open:
                 return
-        self._set_timer(now_s, BURST_LOOK_S if came_bytes >= BURST_BYTES else self._loop.look_s)
+        self._set_timer(now_s, came_bytes)
 
-    def _set_timer(self, now_s: float, look_s: float) -> None:
-        self._loop.timers.add(min(self._session.next_due_s, now_s + look_s), self)
+    def _set_timer(self, now_s: float, came_bytes: int = 0) -> None:
+        """Come back for the next look. Looks lie a whole number of intervals before the tick: so the first, short gap
+        after a tick is the one that is left over, and most of the audio is read, unmasked and sent on in one go."""
+        due_s, look_s = self._session.next_due_s, self._loop.look_s
+        if came_bytes >= BURST_BYTES:
+            due_s = min(due_s, now_s + BURST_LOOK_S)
+        elif due_s - now_s > look_s:
+            due_s -= (ceil((due_s - now_s) / look_s) - 1) * look_s
+        self._loop.timers.add(due_s, self)
 
     # Coming in
 
@@ -161,7 +169,7 @@ class Client(Stream):
                 close = session.start(event, now_s)
                 if close is None:
                     self._listen_for(HANGUP_ONLY)
-                    self._set_timer(now_s, self._loop.look_s)
+                    self._set_timer(now_s)
             elif isinstance(event, memoryview):
                 session.frames(event, now_s)
                 continue

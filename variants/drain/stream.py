@@ -104,6 +104,10 @@ class Stream:
                 taken = self._sock.sendmsg(pieces)
         except BlockingIOError:
             taken = 0
+        if taken == sum(map(len, pieces)):
+            if report:
+                self._message_written()
+            return
         for piece in pieces:
             length = len(piece)
             if taken >= length:
@@ -111,10 +115,6 @@ class Stream:
             else:
                 self._pending.append((memoryview(piece)[taken:], False))
                 taken = 0
-        if not self._pending:
-            if report:
-                self._message_written()
-            return
         if report:
             self._pending[-1] = (self._pending[-1][0], True)
         self._poller.change(self._fd, self._mask | OUT)
