@@ -1,0 +1,186 @@
+"""The host as a real process: options, threads, kernel buffers, a burst of connections, descriptors of the vanished."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from gateway import FRAME_BYTES
+from tests.conformance.wire import frame
+from variants.shared.build import gil_enabled
+
+CHECKOUT = Path(__file__).parents[3]
+START = '{"type":"start"}'
+BURST = 300
+
+
+class Inference(BaseHTTPRequestHandler):
+    """Answers every batch alike."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        audio = self.rfile.read(int(self.headers["content-length"]))
+        answer = {"rms": 1.0, "zero_crossings": 0, "checksum": audio[0], "samples": 1, "transcript": "now"}
+        body = json.dumps({**answer, "audio_bytes": len(audio)}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+def start(*options: str, inference_port: int = 9) -> tuple[subprocess.Popen[bytes], int]:
+    """A running host and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "variants.drain", "--port", str(port)]
+    command += ["--inference-url", f"http://127.0.0.1:{inference_port}", "--flush-phase-jitter-ms", "1", *options]
+    process = subprocess.Popen(command, cwd=CHECKOUT)
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return process, port
+        except OSError:
+            time.sleep(0.05)
+    process.kill()
+    raise AssertionError("expected the host to listen within 10 s")
+
+
+@pytest.fixture(scope="module")
+def inference_port() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Inference)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def host(inference_port: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    process, port = start(inference_port=inference_port)
+    yield process, port
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+
+
+@contextmanager
+def open_session(port: int) -> Iterator[ClientConnection]:
+    with connect(f"ws://127.0.0.1:{port}/ws/stt", compression=None, ping_interval=None) as client:
+        client.send(START)
+        yield client
+
+
+def test_health_is_json_and_other_paths_are_not_found(host: tuple[subprocess.Popen[bytes], int]) -> None:
+    for path, status in (("/health", 200), ("/nowhere", 404), ("/ws/stt", 426)):
+        client = http.client.HTTPConnection("127.0.0.1", host[1], timeout=2)
+        client.request("GET", path)
+        response = client.getresponse()
+        body = response.read()
+        assert response.status == status
+        if path == "/health":
+            assert json.loads(body) == {"ok": True}
+        client.close()
+
+
+def test_audio_comes_back_as_a_partial_of_the_tick(host: tuple[subprocess.Popen[bytes], int]) -> None:
+    with open_session(host[1]) as client:
+        for _ in range(3):
+            client.send(b"\x07" * FRAME_BYTES)
+        partial = json.loads(client.recv(timeout=3))
+        assert (partial["type"], partial["newest_frame_seq"], partial["checksum"]) == ("partial", 3, 7)
+        assert partial["flush_lateness_ms"] < 100  # the machine's; the grain itself is 4 ms
+
+
+def test_each_loop_is_a_thread_with_its_number(host: tuple[subprocess.Popen[bytes], int]) -> None:
+    names = {path.read_text().strip() for path in Path(f"/proc/{host[0].pid}/task").glob("*/comm")}
+    assert "loop-0" in names
+
+
+def test_three_seconds_of_audio_never_block_the_sender(host: tuple[subprocess.Popen[bytes], int]) -> None:
+    with open_session(host[1]) as client:
+        sock = client.socket
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that the room is the receiver's
+        time.sleep(0.2)
+        host[0].send_signal(signal.SIGSTOP)
+        try:
+            sock.settimeout(2)
+            for seq in range(150):
+                sock.sendall(frame(2, bytes([seq]) * FRAME_BYTES))
+        finally:
+            host[0].send_signal(signal.SIGCONT)
+        sock.settimeout(None)
+        covered = 0
+        while covered < 150:
+            message = json.loads(client.recv(timeout=3))
+            assert message["oldest_frame_seq"] == covered + 1
+            covered = message["newest_frame_seq"]
+
+
+def test_a_burst_of_connections_all_get_in_and_their_descriptors_are_freed(
+    host: tuple[subprocess.Popen[bytes], int],
+) -> None:
+    descriptors = Path(f"/proc/{host[0].pid}/fd")
+    before = len(os.listdir(descriptors))
+    request = (
+        b"GET /ws/stt HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+    )
+    socks = [socket.create_connection(("127.0.0.1", host[1])) for _ in range(BURST)]
+    for sock in socks:
+        sock.sendall(request + frame(1, START.encode()) + frame(2, bytes(FRAME_BYTES)))
+    for sock in socks:
+        sock.settimeout(5)
+        answer = sock.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 101 ")
+    assert len(os.listdir(descriptors)) >= before + BURST
+    for number, sock in enumerate(socks):
+        if number % 2:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+    deadline_s = time.monotonic() + 5
+    while len(os.listdir(descriptors)) > before + 20:  # what is left are connections to the inference server
+        assert time.monotonic() < deadline_s, "expected the descriptors of vanished clients to be freed within 5 s"
+        time.sleep(0.05)
+
+
+def test_a_client_that_still_sends_sees_the_close_frame_of_a_violation(
+    host: tuple[subprocess.Popen[bytes], int],
+) -> None:
+    with open_session(host[1]) as client:
+        sock = client.socket
+        for _ in range(20):
+            sock.sendall(frame(2, bytes(FRAME_BYTES)) + frame(2, bytes(FRAME_BYTES), reserved=1))
+            time.sleep(0.05)
+            if client.close_code is not None:
+                break
+        with pytest.raises(Exception, match="1002"):
+            client.recv(timeout=2)
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="several loops are what a free-threaded build is for")
+def test_a_gil_build_refuses_more_than_one_loop() -> None:
+    command = [sys.executable, "-m", "variants.drain", "--port", "1", "--inference-url", "http://127.0.0.1:1"]
+    done = subprocess.run([*command, "--loops", "2"], cwd=CHECKOUT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--loops 1" in done.stderr

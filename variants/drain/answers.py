@@ -1,0 +1,95 @@
+"""HTTP/1.1 answers: bytes in, `Answer` out. No I/O.
+
+An answer that came whole, its length given, is cut out in place; any other goes from its first byte through websockets'
+response parser (chunked, until the end of the stream, in pieces).
+"""
+
+import re
+from collections.abc import Generator
+
+from websockets.http11 import Response
+from websockets.streams import StreamReader
+
+from variants.shared.inference import Answer
+
+_STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) [\t\x20-\x7e]*\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,7})[ \t]*\r\n", re.IGNORECASE)
+_SPECIAL = re.compile(rb"\r\n(?:connection|transfer-encoding|[ \t])", re.IGNORECASE)
+_BODILESS = (b"204", b"304")
+
+
+class BrokenAnswer(ValueError):
+    """What came is no HTTP/1.1 answer, or ended too early."""
+
+
+class AnswerReader:
+    """Reads the answers of one connection, one request at a time."""
+
+    __slots__ = ("_parser", "_reader", "reusable")
+
+    def __init__(self) -> None:
+        self._parser: Generator[None, None, Response] | None = None
+        self._reader = StreamReader()
+        self.reusable = True
+        """Whether the connection may carry another request, as the last answer left it."""
+
+    def feed(self, data: bytes) -> Answer | None:
+        """Take the next bytes of an answer; the answer, once it is whole. Raises BrokenAnswer."""
+        if self._parser is None:
+            answer = self._whole(data)
+            if answer is not None:
+                return answer
+            self._parser = self._parse()
+        self._reader.feed_data(data)
+        return self._step()
+
+    def feed_eof(self) -> Answer | None:
+        """The peer has ended the stream, which may be what an answer's end was waiting for. Raises BrokenAnswer."""
+        self.reusable = False
+        if self._parser is None:
+            raise BrokenAnswer("expected an answer, got the end of the connection")
+        self._reader.feed_eof()
+        return self._step()
+
+    @staticmethod
+    def _whole(data: bytes) -> Answer | None:
+        """The answer, where `data` is exactly that, its length in the header and nothing unusual there."""
+        status = _STATUS.match(data)
+        if status is None:
+            return None
+        end = data.find(b"\r\n\r\n", status.end() - 2)
+        head_end = end + 2
+        length = _LENGTH.search(data, status.end() - 2, head_end)
+        if (
+            end < 0
+            or length is None
+            or len(data) != end + 4 + int(length[1])
+            or status[1] in _BODILESS
+            or _SPECIAL.search(data, status.end() - 2, head_end)
+            or _LENGTH.search(data, length.end() - 2, head_end)
+        ):
+            return None
+        return Answer(int(status[1]), data[end + 4 :])
+
+    def _parse(self) -> Generator[None, None, Response]:
+        """One answer; informational ones (1xx) before it are passed over."""
+        reader = self._reader
+        while True:
+            response = yield from Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof)
+            if response.status_code >= 200:
+                return response
+
+    def _step(self) -> Answer | None:
+        assert self._parser is not None
+        try:
+            next(self._parser)
+        except StopIteration as stop:
+            response: Response = stop.value
+        except Exception as error:  # the parser's own list: EOFError, LookupError, ValueError, several of websockets'
+            raise BrokenAnswer(f"expected an HTTP/1.1 answer: {error}") from None
+        else:
+            return None
+        self._parser = None
+        closes = "close" in ",".join(response.headers.get_all("Connection")).lower()
+        self.reusable = self.reusable and not closes and not self._reader.buffer
+        return Answer(response.status_code, bytes(response.body))

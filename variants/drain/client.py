@@ -1,0 +1,258 @@
+"""One client's connection: handshake, start message, then a look at its socket whenever its timer says so.
+
+Belongs to the thread of its loop, session and decoder included. The rules are `gateway.Session`'s.
+"""
+
+import logging
+import socket
+from http import HTTPStatus
+from math import ceil
+from typing import TYPE_CHECKING
+
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from gateway import Close, Failure, Infer, SendText, Session
+from variants.drain.decoder import WIRE_BYTES, Decoder, text_frame
+from variants.drain.stream import HANGUP_ONLY, IN, OUT, Stream
+from variants.shared.inference import Answer
+
+if TYPE_CHECKING:
+    from variants.drain.loop import Loop
+
+MOST_MESSAGE_BYTES = 65536
+MOST_REQUEST_BYTES = 65536
+MOST_UNWRITTEN_BYTES = 1 << 20
+"""A client that asks (pings) and does not read the answers is dropped when as much waits for it."""
+END_LIMIT_S = 2.0
+"""How long an ended connection may take to finish: our last bytes, the peer's close frame, its FIN."""
+BURST_BYTES = 4 * 50 * WIRE_BYTES
+"""So much in one look means that the sender has been held up, or has a backlog: more comes as soon as there is room."""
+BURST_LOOK_S = 0.02
+
+_LOGGER = logging.getLogger("variants.drain.websockets")
+_LOGGER.setLevel(logging.CRITICAL)  # a refused handshake is the peer's affair
+
+
+class Client(Stream):
+    """One accepted connection. `on_event` and `on_time` move it on; its inference's outcome comes by `on_outcome`."""
+
+    def __init__(self, loop: "Loop", sock: socket.socket, session: Session) -> None:
+        super().__init__(loop.poller, sock, IN)
+        self._loop = loop
+        self._session = session
+        self._protocol = ServerProtocol(max_size=MOST_MESSAGE_BYTES, logger=_LOGGER)
+        self._request: bytes | None = b""
+        """What came of the upgrade request; None once it is whole."""
+        self._decoder = Decoder(self._protocol)
+        self._ends_s: float | None = None
+        """When an ended connection is dropped; None while it lives."""
+        self._linger = False
+        """We have said our last; what still comes is thrown away, until the peer's FIN."""
+
+    # Woken: until the session has started, when the peer hangs up, and when there is room to write
+
+    def on_event(self, mask: int, now_s: float) -> None:
+        if not self.open:
+            return
+        if mask & OUT and self._pending:
+            try:
+                self._flush()
+            except OSError:
+                self.drop()
+                return
+            if self._ends_s is not None and not self._pending:
+                self._finish()
+        if mask & ~OUT:
+            if self._session.started:
+                while self._look(now_s):  # the peer has hung up: everything up to its FIN
+                    pass
+            else:
+                self._look(now_s)
+
+    def on_time(self, now_s: float) -> None:
+        """The timer: serve the tick that is due, or just look."""
+        if not self.open:
+            return
+        if self._ends_s is not None:
+            if now_s >= self._ends_s:
+                self.drop()
+            return
+        came_bytes = self._look(now_s)
+        if self._ends_s is not None or not self.open:
+            return
+        session = self._session
+        if now_s >= session.next_due_s:
+            for action in session.tick(now_s):
+                if isinstance(action, Infer):
+                    self._loop.inference.post(action, self, now_s)
+                else:
+                    self._send_text(action)
+            if not self.open:
+                return
+        self._set_timer(now_s, came_bytes)
+
+    def _set_timer(self, now_s: float, came_bytes: int = 0) -> None:
+        """Come back for the next look. Looks lie a whole number of intervals before the tick: so the first, short gap
+        after a tick is the one that is left over, and most of the audio is read, unmasked and sent on in one go."""
+        due_s, look_s = self._session.next_due_s, self._loop.look_s
+        if came_bytes >= BURST_BYTES:
+            due_s = min(due_s, now_s + BURST_LOOK_S)
+        elif due_s - now_s > look_s:
+            due_s -= (ceil((due_s - now_s) / look_s) - 1) * look_s
+        self._loop.timers.add(due_s, self)
+
+    # Coming in
+
+    def _look(self, now_s: float) -> int:
+        """Take what the kernel holds, in one call; how many bytes it was. The scratch buffer is as big as any of them.
+
+        After the session has started, nobody but this looks.
+        """
+        if not self.open:
+            return 0
+        scratch = self._loop.scratch
+        try:
+            came_bytes = self._sock.recv_into(scratch)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.drop()
+            return 0
+        if not came_bytes:
+            self.drop()
+        elif self._request is None:
+            self._take(scratch[:came_bytes], now_s)
+        elif not self._linger:
+            self._take_request(bytes(scratch[:came_bytes]), now_s)
+        return came_bytes
+
+    def _take_request(self, data: bytes, now_s: float) -> None:
+        assert self._request is not None
+        data = self._request + data
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if not end and len(data) <= MOST_REQUEST_BYTES:
+            self._request = data
+            return
+        protocol = self._protocol
+        protocol.receive_data(head + end)  # what follows is the decoder's
+        for request in protocol.events_received():
+            assert isinstance(request, Request)
+            self._respond(request)
+        self._write_replies(now_s)
+        if protocol.state is State.OPEN:
+            self._request = None
+            if rest:
+                self._take(memoryview(rest), now_s)
+        elif not protocol.eof_sent:
+            self.drop()  # neither the end of a request nor something to refuse within the limit
+
+    def _respond(self, request: Request) -> None:
+        protocol, path = self._protocol, request.path.partition("?")[0]
+        if path == "/ws/stt":
+            response = protocol.accept(request)
+        elif path == "/health":
+            response = protocol.reject(HTTPStatus.OK, '{"ok":true}')
+            del response.headers["Content-Type"]
+            response.headers["Content-Type"] = "application/json"
+        else:
+            response = protocol.reject(HTTPStatus.NOT_FOUND, "expected /ws/stt or /health\n")
+        protocol.send_response(response)
+
+    def _take(self, data: memoryview, now_s: float) -> None:
+        if self._linger:
+            return
+        session = self._session
+        for event in self._decoder.receive(data):
+            if not session.started:
+                close = session.start(event, now_s)
+                if close is None:
+                    self._listen_for(HANGUP_ONLY)
+                    self._set_timer(now_s)
+            elif isinstance(event, memoryview):
+                session.frames(event, now_s)
+                continue
+            else:
+                close = session.frame(event, now_s)
+            if close is not None:
+                self._close(close, now_s)
+                return
+        if self._protocol.writes:
+            self._write_replies(now_s)
+
+    # Going out
+
+    def on_outcome(self, outcome: Answer | Failure, now_s: float) -> None:
+        """The inference server's answer to this session's request in flight, or why there is none."""
+        if isinstance(outcome, Failure):
+            message = self._session.failed(outcome, now_s)
+        else:
+            message = self._session.answered(outcome.status, outcome.body, now_s)
+        if message is not None:
+            self._send_text(message)
+
+    def _send_text(self, message: SendText) -> None:
+        if not self.open:
+            return
+        try:
+            self._write((text_frame(message.text),), report=True)
+        except OSError:
+            self.drop()
+
+    def _message_written(self) -> None:
+        self._session.written()
+
+    def _write_replies(self, now_s: float) -> None:
+        """Write what the protocol object has queued: handshake, pongs, close. An empty one is the end."""
+        replies = self._protocol.data_to_send()
+        try:
+            for reply in replies:
+                if reply:
+                    self._write((reply,))
+        except OSError:
+            self.drop()
+            return
+        if self._protocol.eof_sent:
+            self._end(now_s)
+            if not self._pending:
+                self._finish()
+        elif self.unwritten_bytes > MOST_UNWRITTEN_BYTES:
+            self.drop()
+
+    # Ending
+
+    def _close(self, close: Close, now_s: float) -> None:
+        """Close for a reason of the session's; the peer's close frame is awaited."""
+        self._protocol.send_close(close.code, close.reason)
+        self._end(now_s)
+        self._write_replies(now_s)
+
+    def _end(self, now_s: float) -> None:
+        """Nothing more is taken or sent but the end itself, within its time limit."""
+        if self._ends_s is not None:
+            return
+        self._session.close()
+        self._ends_s = now_s + END_LIMIT_S
+        self._loop.timers.add(self._ends_s, self)
+        self._listen_for(IN)
+
+    def _finish(self) -> None:
+        """Our last byte has left. Closing now would reset the connection, and lose it, if the peer still sends."""
+        if not self._protocol.eof_sent:
+            return  # the peer's close frame has yet to come
+        if self._protocol.close_rcvd is not None:
+            self.drop()
+            return
+        self._linger = True
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.drop()
+
+    def drop(self) -> None:
+        """Let go of the connection and of all that it holds."""
+        if self.open:
+            self._session.close()
+            self._protocol.parser.close()  # its frame refers to the protocol: this leaves nothing for the collector
+            self.close()

@@ -1,0 +1,146 @@
+"""The receiving half of one WebSocket: bytes in; runs of audio and messages out, replies queued. No I/O.
+
+Whole regular frames (FIN, binary, masked, 640 bytes) are checked and unmasked by vector operations. Every other byte
+goes through websockets' `ServerProtocol`, which then stands at the same place of the stream as this decoder does.
+"""
+
+import sys
+
+import numpy as np
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from gateway import FRAME_BYTES
+
+WIRE_BYTES = 8 + FRAME_BYTES
+"""A regular frame on the wire: 4 bytes of header, 4 of mask, the audio."""
+_WIRE_WORDS = WIRE_BYTES // 4
+_HEADER = bytes((0x82, 0xFE)) + FRAME_BYTES.to_bytes(2, "big")  # FIN + binary, masked + 16-bit length (RFC 6455, 5.2)
+_HEADER_WORD = np.uint32(int.from_bytes(_HEADER, sys.byteorder))
+
+Event = memoryview | bytes | str
+"""A run of whole regular frames, unmasked, in memory of its own; one other binary message; one text message."""
+
+
+def _length_bytes(head: bytearray) -> int:
+    """How much of a frame says how long it is: 2, 4 or 10 bytes, as far as `head`, its beginning, can tell."""
+    if len(head) < 2:
+        return 2
+    return {126: 4, 127: 10}.get(head[1] & 0x7F, 2)
+
+
+def _rest_bytes(head: bytearray) -> int:
+    """Mask and payload of the frame that begins with all of `head`."""
+    short = head[1] & 0x7F
+    return (4 if head[1] & 0x80 else 0) + (int.from_bytes(head[2:], "big") if short >= 126 else short)
+
+
+class Decoder:
+    """One connection's decoder, from the byte after the handshake on.
+
+    Args:
+        protocol: after its handshake; it takes no bytes from elsewhere any more.
+    """
+
+    __slots__ = ("_fragments", "_head", "_held", "_is_text", "_owed_bytes", "_protocol")
+
+    def __init__(self, protocol: ServerProtocol) -> None:
+        self._protocol = protocol
+        self._held = b""
+        """The beginning of a regular frame, whose rest has not come yet."""
+        self._head = bytearray()
+        """What the protocol was given of the current frame, while that does not tell the frame's length."""
+        self._owed_bytes = 0
+        """What the protocol has yet to be given of the current frame."""
+        self._fragments: list[bytes] = []
+        self._is_text = False
+
+    def receive(self, data: memoryview) -> list[Event]:
+        """Take the next bytes; what they complete, in order. Nothing follows a close of either side."""
+        if self._held:
+            data = memoryview(self._held + data)
+            self._held = b""
+        events: list[Event] = []
+        at, end = 0, len(data)
+        protocol = self._protocol
+        while at < end:
+            if protocol.state is not State.OPEN:
+                protocol.receive_data(bytes(data[at:]))  # the peer's close is all that is still of interest
+                protocol.events_received()
+                break
+            if not self._owed_bytes and not self._head and protocol.current_size is None:
+                taken = self._take_run(data, at, events)
+                if taken:
+                    at += taken
+                    continue
+                if end - at < WIRE_BYTES and data[at : at + len(_HEADER)] == _HEADER[: end - at]:
+                    self._held = bytes(data[at:])
+                    break
+            at += self._feed(data, at)
+            for frame in protocol.events_received():
+                assert isinstance(frame, Frame)
+                self._take_frame(frame, events)
+        return events
+
+    @staticmethod
+    def _take_run(data: memoryview, at: int, events: list[Event]) -> int:
+        """Unmask the whole regular frames that follow each other from `at` on; how many bytes they are."""
+        frames = (len(data) - at) // WIRE_BYTES
+        if not frames:
+            return 0
+        words = np.frombuffer(data, np.uint32, frames * _WIRE_WORDS, at).reshape(frames, _WIRE_WORDS)
+        irregular = (words[:, 0] == _HEADER_WORD).tobytes().find(0)
+        if irregular >= 0:
+            if not irregular:
+                return 0
+            frames = irregular
+            words = words[:frames]
+        audio = words[:, 2:] ^ words[:, 1:2]
+        events.append(audio.data.cast("B"))
+        return frames * WIRE_BYTES
+
+    def _feed(self, data: memoryview, at: int) -> int:
+        """Give the protocol what is there of one frame, and nothing of the next; how many bytes it was."""
+        if self._owed_bytes:
+            part = bytes(data[at : at + self._owed_bytes])
+            self._owed_bytes -= len(part)
+        else:
+            head = self._head
+            part = bytes(data[at : at + _length_bytes(head) - len(head)])
+            head += part
+            if len(head) == _length_bytes(head):
+                self._owed_bytes = _rest_bytes(head)
+                head.clear()
+        self._protocol.receive_data(part)
+        return len(part)
+
+    def _take_frame(self, frame: Frame, events: list[Event]) -> None:
+        """Put messages together. Control frames were answered by the protocol."""
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            return
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        self._fragments.append(bytes(frame.data))
+        if not frame.fin:
+            return
+        message = b"".join(self._fragments)
+        self._fragments.clear()
+        if not self._is_text:
+            events.append(message)
+            return
+        try:
+            events.append(message.decode())
+        except UnicodeDecodeError as error:
+            self._protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+
+
+def text_frame(text: str) -> bytes:
+    """One unmasked text message, as a server sends it."""
+    payload = text.encode()
+    length = len(payload)
+    if length < 126:
+        return b"\x81%c%b" % (length, payload)
+    if length < 65536:
+        return b"\x81\x7e%b%b" % (length.to_bytes(2, "big"), payload)
+    return b"\x81\x7f%b%b" % (length.to_bytes(8, "big"), payload)

@@ -1,0 +1,111 @@
+"""One event loop: accept, look, tick, in rounds of a few milliseconds. What a connection does is in `client`.
+
+Ownership: a loop's thread owns its listening socket, epoll, timers, clients, sessions and inference connections.
+Loops share nothing but modules, their constants, the settings, and the kernel's queue of connections (SO_REUSEPORT).
+"""
+
+import random
+import socket
+import time
+from typing import Any
+
+from gateway import Session, SessionSettings
+from variants.drain.client import Client
+from variants.drain.h1 import H1Pool
+from variants.drain.h2c import H2Pool
+from variants.drain.inference import Inference
+from variants.drain.stream import IN, Poller
+from variants.drain.timers import GRAIN_S, Timers
+from variants.shared.options import HostOptions
+
+BACKLOG = 4096
+HURRY_S = 0.25
+"""How long after a connection was accepted its handshake and start message are taken as soon as they come."""
+_ACCEPT_AT_ONCE = 256
+_RECEIVE_BUFFER_BYTES = 512 * 1024
+"""Asked for each client's socket; the kernel doubles it, within net.core.rmem_max. It counts a frame of 648 bytes as up
+to 2304, so 3 s of audio are 346 kB: these fit even where rmem_max is 212992, the kernel's own default."""
+SCRATCH_BYTES = 2 * _RECEIVE_BUFFER_BYTES
+"""As much as one socket can hold, so that one call empties it."""
+
+
+def listen(options: HostOptions) -> socket.socket:
+    """A listening socket for one loop. Several share the port only where several loops were asked for."""
+    family, kind, _, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if options.loops > 1:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # Accepted sockets inherit both. The buffer has to be known before a handshake, which fixes the window's scale.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.bind(address)
+    sock.listen(BACKLOG)
+    return sock
+
+
+class Loop:
+    """Made and run by one thread."""
+
+    def __init__(self, options: HostOptions, settings: SessionSettings, listener: socket.socket) -> None:
+        self.poller = Poller()
+        self.timers: Timers[Client] = Timers()
+        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self.look_s = options.look_interval_ms / 1000
+        self.inference = self._open_inference(options)
+        self._settings = settings
+        self._phase_jitter_ms = options.flush_phase_jitter_ms
+        self._random = random.Random()
+        self._listener = listener
+        self._hurries_until_s = 0.0
+        """Until then nothing is put off for the sake of company: somebody is in the middle of a handshake."""
+        self.poller.add(listener.fileno(), self, IN)
+
+    def _open_inference(self, options: HostOptions) -> Inference:
+        host, port = options.inference_address
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        pool_of: dict[str, Any] = {"h1": H1Pool, "h2": H2Pool}
+        more = {"connections": options.inference_connections} if options.transport == "h2" else {}
+        pool: Inference = pool_of[options.transport](self.poller, family, address, authority, time.monotonic(), **more)
+        return pool
+
+    def run(self) -> None:
+        """Serve until an exception, which would be a mistake of ours, ends it."""
+        try:
+            while True:
+                self._round()
+        finally:
+            self.poller.end()
+
+    def _round(self) -> None:
+        """Wait for something to do, do all of it, and let more gather until the next grain begins."""
+        clock = time.monotonic
+        events = self.poller.wait(self._wait_s(clock()))
+        for handler, mask in events:
+            handler.on_event(mask, clock())
+        due = self.timers.take_due(clock())
+        for client in due:
+            client.on_time(clock())
+        now_s = clock()
+        deadline_s = self.inference.next_deadline_s()
+        if deadline_s is not None and deadline_s <= now_s:
+            self.inference.expire(now_s)
+        if (events or due) and now_s >= self._hurries_until_s:
+            time.sleep(GRAIN_S - clock() % GRAIN_S)
+
+    def _wait_s(self, now_s: float) -> float | None:
+        times_s = [time_s for time_s in (self.timers.next_s, self.inference.next_deadline_s()) if time_s is not None]
+        return max(0.0, min(times_s) - now_s) if times_s else None
+
+    def on_event(self, mask: int, now_s: float) -> None:
+        """Accept whoever waits, some at a time, so that they do not hold up ticks."""
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return  # nobody waits, somebody has left again, or no descriptor is free just now
+            sock.setblocking(False)
+            phase_ms = self._random.uniform(0, self._phase_jitter_ms)
+            Client(self, sock, Session(self._settings, phase_ms))
+            self._hurries_until_s = now_s + HURRY_S
