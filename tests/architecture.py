@@ -35,6 +35,7 @@ PURE = (
     "experiment.ladder",
     "experiment.verdict",
     "experiment.tables",
+    "profiles.hazard",
 )
 """Bytes, times and settings in, values out: nothing that these import, however far away, may do I/O."""
 
