@@ -3,8 +3,8 @@
     python3.14t -m venv venv && venv/bin/pip install granian==2.7.4 && venv/bin/python lost_wakeup.py
 
 Status 1: a connection stalled. 0: none did, in a time in which an affected version stalls with 95 % probability.
-The application calls `receive()`, spins for U(0, 80 µs), and then awaits it: the two steps of `await receive()`, a little
-further apart, so that the client's frame arrives as the callback is registered more often. `--spin-us 0`: plainly.
+The application calls `receive()`, spins for U(0, 80 µs), and then awaits it: the two steps of `await receive()`, a
+little further apart, so that more frames arrive just as the callback is registered. `--spin-us 0` leaves it out.
 """
 
 import argparse
@@ -118,9 +118,8 @@ def hunt(port: int, clients: int, limit_s: float | None) -> int:
     frames = sum(client.frames for client in crowd)
     stalled = [client for client in crowd if client.stalled and client.still_silent()]
     if stalled:
-        print(
-            f"STALLED after {frames:,} frames, {elapsed_s:.1f} s: ten frames sent, no answer in 3 s, the last of them with an idle server"
-        )
+        silence = "ten frames sent, no answer in 3 s, the last of them with an idle server"
+        print(f"STALLED after {frames:,} frames, {elapsed_s:.1f} s: {silence}")
     else:
         print(f"no stall in {frames:,} frames, {elapsed_s:.1f} s")
     return 1 if stalled else 0
