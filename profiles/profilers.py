@@ -4,6 +4,7 @@ They attach from outside and know a gateway as processes and an interpreter; `se
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,12 @@ class _Children:
                 raise ProfilerFailed(f"{log.stem} ended with status {child.returncode}: {' '.join(words) or 'silent'}")
 
 
+def without_processes(collapsed: str) -> str:
+    """py-spy puts `process PID:"COMMAND LINE"` before a thread, for each ancestor: a command line that names machine
+    paths and ports. The thread's own number says enough."""
+    return re.sub(r'process \d+:".*?";(?=process \d+:"|thread \(|[^"]*$)', "", collapsed, flags=re.MULTILINE)
+
+
 class PySpy:
     """py-spy: samples GIL builds, worker processes included. It cannot read a free-threaded build."""
 
@@ -89,6 +96,7 @@ class PySpy:
     async def start(self, target: Target, folder: Path) -> None:
         if target.free_threaded:
             raise ProfilerFailed("py-spy cannot read a free-threaded build; take PROFILER=remote")
+        self._folder = folder
         command = [
             str(Path(sys.executable).with_name("py-spy")),
             "record",
@@ -101,6 +109,9 @@ class PySpy:
 
     async def stop(self) -> dict[str, Any]:
         await self._children.stop()
+        stacks = self._folder / "stacks.txt"
+        stacks.write_text(without_processes(stacks.read_text(encoding="utf-8")), encoding="utf-8")
+        (self._folder / "py-spy.log").unlink()
         return {"rate_per_s": RATE_PER_S, "shows": "threads that py-spy takes for running"}
 
 
@@ -163,7 +174,7 @@ if sys.__dict__.setdefault("_lab_memray_owner", threading.get_ident()) == thread
     sys._lab_memray = memray.Tracker(
         destination=memray.FileDestination({capture!r}, overwrite=True),
         file_format=memray.FileFormat.AGGREGATED_ALLOCATIONS,
-        trace_python_allocators={python_allocators!r},
+        trace_python_allocators=True,
     )
     sys._lab_memray.__enter__()
 """
@@ -177,8 +188,9 @@ if tracker is not None:
 
 
 class Memray:
-    """memray, loaded into each process for the window: whichever thread comes by first begins and ends it. A
-    free-threaded CPython takes its objects from mimalloc, which malloc does not show: so its allocators are traced."""
+    """memray, loaded into each process for the window: whichever thread comes by first begins and ends it. CPython's
+    own allocators are traced, which is dear, but without it a small object shows only where it needs an arena, and on
+    a free-threaded build (mimalloc) not at all. New arenas are counted beside what lies in them."""
 
     unit = "bytes"
 
@@ -191,7 +203,7 @@ class Memray:
         for pid in target.pids:
             capture = (folder / f"memray-{pid}.bin").resolve()
             begin = capture.with_suffix(".begin.py")
-            text = _BEGIN.format(site=str(site), capture=str(capture), python_allocators=target.free_threaded)
+            text = _BEGIN.format(site=str(site), capture=str(capture))
             begin.write_text(text, encoding="utf-8")
             try:
                 inject(pid, begin)
