@@ -14,6 +14,7 @@ from experiment.probe import ProbeError
 from experiment.progress import Display
 from experiment.setup import SetupError, ensure
 from experiment.setup.handover import run_in_foreground
+from experiment.store import write_json
 from experiment.tables import ConfigError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -50,6 +51,26 @@ def reproduce(
     """Run the minimal reproducer of the lost wake-up in one of the laboratory's environments; status 1: it stalled."""
     python = ensure(environment, interpreter, allow_stand_in=False).python
     raise typer.Exit(run_in_foreground([python, REPRODUCER, *(options or [])], "the reproducer"))
+
+
+@app.command()
+def forensics(
+    pid: Annotated[list[int], typer.Option(help="A process of the gateway; may be repeated.")],
+    port: Annotated[int, typer.Option(help="Where it listens.")],
+    out: Annotated[Path | None, typer.Option(help="Write all the evidence here, as JSON.")] = None,
+) -> None:
+    """Why does a session stand still? Two looks at a gateway, and what they show."""
+    from profiles.capture import capture
+
+    evidence = capture(pid, port)
+    if out is not None:
+        write_json(out, evidence)
+    for finding in evidence["findings"]:
+        print(f"{finding['kind']}: {finding['what']}")
+        for frame in finding["stack"]:
+            print(f"    {frame}")
+    if not evidence["findings"]:
+        print("nothing wrong seen: every loop came by in time, and no task waits for what is done")
 
 
 def main() -> int:

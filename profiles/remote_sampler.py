@@ -1,7 +1,8 @@
 """Samples another process's Python stacks with CPython's own unwinder: `PYTHON remote_sampler.py PID RATE FILE`.
 
 Runs under the same interpreter build as its target, outside every environment: the standard library of 3.14 only, and
-nothing of this repository. It samples until SIGTERM or SIGINT, then writes collapsed stacks and what it cost.
+nothing of this repository. It samples until SIGTERM or SIGINT, then writes collapsed stacks and what it cost. With
+RATE 0 it prints one look as JSON: every thread's stack, and which threads run an event loop.
 """
 
 import json
@@ -11,6 +12,9 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+LOOPS = ("BaseEventLoop.run_forever", "BaseEventLoop.run_until_complete", "BaseEventLoop._run_once")
+"""Frames of a thread that runs asyncio's own event loop, with tasks or without."""
 
 
 def state_of(pid: int, thread: int) -> str:
@@ -34,6 +38,11 @@ def name_of(pid: int, thread: int) -> str:
 def frame_name(frame: Any) -> str:
     """A frame's function and file, no line: so that one function is one box of a flame graph."""
     return f"{frame.funcname} ({frame.filename})"
+
+
+def place_name(frame: Any) -> str:
+    """A frame's function, line, and file without the folders of this machine."""
+    return f"{frame.funcname} ({'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno})"
 
 
 def threads_of(answer: Any) -> list[Any]:
@@ -73,10 +82,33 @@ class Sampler:
             self.running[(name, *(frame_name(frame) for frame in reversed(frames)))] += 1
 
 
+def once(pid: int, unwinder: Any) -> dict[str, Any]:
+    """One look. A stack that changes while it is read is tried again, some times."""
+    for last in (False,) * 20 + (True,):
+        try:
+            threads = threads_of(unwinder.get_stack_trace())
+            awaited = unwinder.get_all_awaited_by()
+        except (OSError, RuntimeError, ValueError, MemoryError):
+            if last:
+                raise
+            time.sleep(0.01)
+        else:
+            break
+    stacks = {
+        name_of(pid, thread.thread_id): [place_name(frame) for frame in thread.frame_info or ()] for thread in threads
+    }
+    loops = {part.thread_id for part in awaited if part.thread_id and part.awaited_by}
+    loops |= {thread.thread_id for thread in threads if any(f.funcname in LOOPS for f in thread.frame_info or ())}
+    return {"stacks": stacks, "loops": sorted(loops)}
+
+
 def main(pid: int, rate_per_s: float, out: Path) -> int:
     """Sample on a grid until a signal; ticks that were missed are not made up."""
     from _remote_debugging import RemoteUnwinder  # type: ignore[import-not-found,unused-ignore]
 
+    if not rate_per_s:
+        print(json.dumps(once(pid, RemoteUnwinder(pid, all_threads=True))))
+        return 0
     asked_to_stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: asked_to_stop.append(received))

@@ -97,7 +97,7 @@ class Client(threading.Thread):
             return True
 
 
-def hunt(port: int, clients: int, limit_s: float | None) -> int:
+def hunt(port: int, clients: int, limit_s: float | None, hold_s: float) -> int:
     """Run clients until one stalls, or until an affected version would have stalled with 95 % probability."""
     stop = threading.Event()
     crowd = [Client(port, stop) for _ in range(clients)]
@@ -119,7 +119,8 @@ def hunt(port: int, clients: int, limit_s: float | None) -> int:
     stalled = [client for client in crowd if client.stalled and client.still_silent()]
     if stalled:
         silence = "ten frames sent, no answer in 3 s, the last of them with an idle server"
-        print(f"STALLED after {frames:,} frames, {elapsed_s:.1f} s: {silence}")
+        print(f"STALLED after {frames:,} frames, {elapsed_s:.1f} s: {silence}", flush=True)
+        time.sleep(hold_s)
     else:
         print(f"no stall in {frames:,} frames, {elapsed_s:.1f} s")
     return 1 if stalled else 0
@@ -132,6 +133,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--runtime", choices=("mt", "st"), default="mt", help="Granian's runtime mode (default mt)")
     parser.add_argument("--limit-s", type=float, help="instead of the time computed from the rate")
+    parser.add_argument("--hold-s", type=float, default=0, help="keep a stall this long, for a look at the server")
     parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -146,13 +148,14 @@ def main() -> int:
     command = [sys.executable, Path(__file__).name, "--serve", str(port), "--runtime", arguments.runtime]
     environment = {**os.environ, "SPIN_US": str(arguments.spin_us)}
     server = subprocess.Popen(command, cwd=Path(__file__).parent, env=environment, stderr=subprocess.DEVNULL)
+    print(f"server process {server.pid}, port {port}", flush=True)
     try:
         for _ in range(200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
-        return hunt(port, arguments.clients, arguments.limit_s)
+        return hunt(port, arguments.clients, arguments.limit_s, arguments.hold_s)
     finally:
         server.terminate()
         try:
