@@ -27,7 +27,7 @@ help: ## list verbs and variables
 #: TARGET       ws://host:port of a gateway that already runs; none is started
 #: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
 #: INFER_PORT   port the simulator is served on
-#: PROFILER     py-spy, remote, memray or sched (remote)
+#: PROFILER     py-spy, remote, memray, sched or forensics (remote)
 #: RESULTS      folder the run is stored in (results)
 #: PYTHON       CPython >= 3.11 to start set-up with (python3)
 #: PYTEST_ARGS  passed on to pytest

@@ -23,7 +23,7 @@ REPRODUCER = Path(__file__).with_name("reproducer") / "lost_wakeup.py"
 
 @app.command()
 def profile(
-    profiler: Annotated[str, typer.Option(help="py-spy, remote, memray or sched (PROFILER).")] = "remote",
+    profiler: Annotated[str, typer.Option(help="py-spy, remote, memray, sched or forensics (PROFILER).")] = "remote",
     variant: Annotated[str | None, typer.Option(help="Row of experiments.toml (VARIANT).")] = None,
     shape: Annotated[str | None, typer.Option(help="What the gateway is given (SHAPE).")] = None,
     timing: Annotated[str | None, typer.Option(help="full, quick or smoke (TIMING).")] = None,
@@ -79,7 +79,7 @@ def main() -> int:
         return int(app(standalone_mode=False) or 0)
     except (ConfigError, ShapeRefused) as error:
         status, reason = 2, str(error)
-    except (ProbeError, SetupError, RuntimeError) as error:
+    except (ProbeError, SetupError, RuntimeError, LookupError) as error:
         status, reason = 1, str(error)
     except typer.Exit as ended:
         return ended.exit_code

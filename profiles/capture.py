@@ -14,6 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from profiles.forensics import Look, classify, parse_tcp, thread_look
 from profiles.inject import inject
 from profiles.remote_sampler import state_of
@@ -35,13 +37,27 @@ def capture(pids: list[int], port: int) -> dict[str, Any]:
     loops = {thread for found in stacks.values() for thread in found.get("loops", ())}
     first = take_look(pids, port, loops)
     time.sleep(BETWEEN_S)
-    second = take_look(pids, port, loops)
+    # A loop that is not asyncio's own shows itself by its first answer only.
+    second = take_look(pids, port, loops | {look.thread for look in first.threads})
     findings = classify(first, second)
     return {
         "findings": [asdict(finding) for finding in findings],
         "thread_stacks": {str(pid): found.get("stacks", found) for pid, found in stacks.items()},
         "looks": [asdict(first), asdict(second)],
     }
+
+
+def listening_port(pids: list[int]) -> int:
+    """The lowest port that one of the processes listens on. Raises LookupError where there is none."""
+    ports = [
+        connection.laddr.port
+        for pid in pids
+        for connection in psutil.Process(pid).net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    if not ports:
+        raise LookupError(f"none of the processes {', '.join(map(str, pids))} listens on a port")
+    return min(ports)
 
 
 def take_look(pids: list[int], port: int, loops: set[int]) -> Look:
@@ -64,7 +80,7 @@ def take_look(pids: list[int], port: int, loops: set[int]) -> Look:
 
 
 def _wait(place: Path, loops: set[int], port: int) -> Mapping[int, dict[str, Any]]:
-    """Answers by thread, once all of `loops` have given one or the time is up."""
+    """Answers by thread, once all of `loops` have given one or the time is up; the whole time where none is known."""
     said: dict[int, dict[str, Any]] = {}
     end_s = time.monotonic() + ANSWER_S
     pokes: list[socket.socket] = []
@@ -72,7 +88,7 @@ def _wait(place: Path, loops: set[int], port: int) -> Mapping[int, dict[str, Any
         while time.monotonic() < end_s:
             for file in place.glob("*.json"):
                 said.setdefault(int(file.stem), json.loads(file.read_text(encoding="utf-8")))
-            if loops <= said.keys():
+            if loops and loops <= said.keys():
                 break
             if len(pokes) < POKES and (poke := _poke(port)) is not None:
                 pokes.append(poke)

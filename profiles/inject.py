@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _COOKIE = b"xdebugpy"
+_KNOWN_VERSION = 0x030E
 _PLEASE_STOP = 1 << 5
 """`_PY_EVAL_PLEASE_STOP_BIT` (pycore_ceval.h)."""
 _SCRIPT_PATH_BYTES = 512
@@ -44,10 +45,20 @@ def inject(pid: int, script: Path, threads: Iterable[int] | None = None) -> list
         raise CannotInject(f"process {pid}: {error.strerror or error}; it must run, and this be root") from None
 
 
+def is_python_314(pid: int) -> bool:
+    """Whether `inject` would be understood there; asks nothing of anybody."""
+    try:
+        with _Memory.of(pid) as memory:
+            version = memory.word(_runtime_address(memory, pid) + 8 * _VERSION)
+    except (OSError, CannotInject):
+        return False
+    return version >> 16 == _KNOWN_VERSION
+
+
 def _ask(memory: "_Memory", pid: int, path: bytes, wanted: set[int] | None) -> list[int]:
     runtime = _runtime_address(memory, pid)
     offsets = struct.unpack(f"<{_WORDS}Q", memory.read(runtime, 8 * _WORDS))
-    if offsets[_VERSION] >> 16 != 0x030E or offsets[_SCRIPT_SIZE] != _SCRIPT_PATH_BYTES:
+    if offsets[_VERSION] >> 16 != _KNOWN_VERSION or offsets[_SCRIPT_SIZE] != _SCRIPT_PATH_BYTES:
         raise CannotInject(f"process {pid} runs CPython {offsets[_VERSION]:#x}; this knows 3.14 only")
     interpreter = memory.word(runtime + offsets[_INTERPRETERS_HEAD])
     if memory.word(interpreter + offsets[_ENABLED]) & 0xFFFFFFFF != 1:

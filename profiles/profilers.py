@@ -18,7 +18,8 @@ import anyio.to_thread
 
 from experiment.host import Usage
 from experiment.setup import ensure
-from profiles.inject import CannotInject, inject
+from profiles.capture import capture, listening_port
+from profiles.inject import CannotInject, inject, is_python_314
 from profiles.threads import ThreadTimes, between, look
 
 RATE_PER_S = 200
@@ -201,29 +202,29 @@ class Memray:
         site = next(self._python.parent.parent.glob("lib/python*/site-packages"))
         self._captures: dict[int, Path] = {}
         for pid in target.pids:
-            capture = (folder / f"memray-{pid}.bin").resolve()
-            begin = capture.with_suffix(".begin.py")
-            text = _BEGIN.format(site=str(site), capture=str(capture))
+            taken = (folder / f"memray-{pid}.bin").resolve()
+            begin = taken.with_suffix(".begin.py")
+            text = _BEGIN.format(site=str(site), capture=str(taken))
             begin.write_text(text, encoding="utf-8")
             try:
                 inject(pid, begin)
             except CannotInject:
                 continue  # a helper that is no interpreter
-            self._captures[pid] = capture
+            self._captures[pid] = taken
         if not self._captures:
             raise ProfilerFailed("memray: none of the gateway's processes is a CPython 3.14 that lets itself be asked")
 
     async def stop(self) -> dict[str, Any]:
-        for pid, capture in self._captures.items():
-            end = capture.with_suffix(".end.py")
-            end.write_text(_END.format(done=str(capture.with_suffix(".done"))), encoding="utf-8")
-            if capture.exists():
+        for pid, taken in self._captures.items():
+            end = taken.with_suffix(".end.py")
+            end.write_text(_END.format(done=str(taken.with_suffix(".done"))), encoding="utf-8")
+            if taken.exists():
                 inject(pid, end)
         facts: list[dict[str, Any]] = []
         stacks = {"peak": "", "left": ""}
-        for capture in self._captures.values():
-            if capture.exists():
-                facts.append(await self._read(capture, stacks))  # noqa: PERF401 - one after the other
+        for taken in self._captures.values():
+            if taken.exists():
+                facts.append(await self._read(taken, stacks))  # noqa: PERF401 - one after the other
         for file in self._folder.glob("memray-*"):
             file.unlink()
         if not facts:
@@ -232,19 +233,42 @@ class Memray:
         (self._folder / "left.txt").write_text(stacks["left"], encoding="utf-8")
         return {"shows": "bytes allocated in the window, at its peak (left.txt: at its end)", "processes": facts}
 
-    async def _read(self, capture: Path, stacks: dict[str, str]) -> dict[str, Any]:
+    async def _read(self, taken: Path, stacks: dict[str, str]) -> dict[str, Any]:
         with anyio.move_on_after(STOP_S) as waiting:
-            while not capture.with_suffix(".done").exists():  # noqa: ASYNC110 - another process makes it
+            while not taken.with_suffix(".done").exists():  # noqa: ASYNC110 - another process makes it
                 await anyio.sleep(0.05)
         if waiting.cancelled_caught:
             raise ProfilerFailed(f"memray did not end within {STOP_S:g} s: no thread of the gateway came by")
-        stem = str(capture.with_suffix(""))
-        command = [str(self._python), str(_HERE / "memory_report.py"), str(capture), stem]
+        stem = str(taken.with_suffix(""))
+        command = [str(self._python), str(_HERE / "memory_report.py"), str(taken), stem]
         await anyio.run_process(command)
         for name in stacks:
-            stacks[name] += capture.with_suffix(f".{name}.txt").read_text(encoding="utf-8")
-        value: dict[str, Any] = json.loads(capture.with_suffix(".json").read_text(encoding="utf-8"))
+            stacks[name] += taken.with_suffix(f".{name}.txt").read_text(encoding="utf-8")
+        value: dict[str, Any] = json.loads(taken.with_suffix(".json").read_text(encoding="utf-8"))
         return value
 
 
-PROFILERS: dict[str, Callable[[], Profiler]] = {"py-spy": PySpy, "remote": Remote, "sched": Sched, "memray": Memray}
+class Forensics:
+    """Nothing during the window; at its end two looks, while sessions that stalled still stand."""
+
+    unit = "findings"
+
+    async def start(self, target: Target, folder: Path) -> None:
+        self._target, self._folder = target, folder
+
+    async def stop(self) -> dict[str, Any]:
+        pids = [pid for pid in self._target.pids if is_python_314(pid)]
+        if not pids:
+            raise ProfilerFailed("forensics: none of the gateway's processes is a CPython 3.14")
+        evidence = await anyio.to_thread.run_sync(lambda: capture(pids, listening_port(pids)))
+        (self._folder / "forensics.json").write_text(json.dumps(evidence, indent=2) + "\n", encoding="utf-8")
+        return {"findings": evidence["findings"]}
+
+
+PROFILERS: dict[str, Callable[[], Profiler]] = {
+    "py-spy": PySpy,
+    "remote": Remote,
+    "sched": Sched,
+    "memray": Memray,
+    "forensics": Forensics,
+}
