@@ -20,8 +20,8 @@ OLD = "[ \"$1\" = --version ] && echo 'Python 3.8.10'; exit 1"
 # Passes for a good Python and prints what it was asked to run.
 ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$word"; done; echo'
 
-VERBS = ["help", "experiment", "conformance", "test", "check", "bench", "doctor", "lock", "clean"]
-VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "RESULTS"]
+VERBS = ["help", "experiment", "conformance", "test", "check", "bench", "profile", "doctor", "lock", "clean"]
+VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
 
 
 @pytest.fixture
