@@ -12,7 +12,7 @@ option = $(if $($(1)),--$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help experiment ladder compare reproduce results notebooks conformance test check bench doctor lock clean
+.PHONY: help experiment ladder compare reproduce results notebooks conformance test check bench profile doctor lock clean
 
 help: ## list verbs and variables
 	@echo "make VERB [VARIABLE=value …]"
@@ -35,6 +35,7 @@ help: ## list verbs and variables
 #: TARGET       ws://host:port of a gateway that already runs; none is started
 #: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
 #: INFER_PORT   port the simulator is served on
+#: PROFILER     py-spy, remote, memray, sched or forensics (remote)
 #: RESULTS      folder the run is stored in (results)
 #: PYTHON       CPython >= 3.11 to start set-up with (python3)
 #: PYTEST_ARGS  passed on to pytest
@@ -79,6 +80,11 @@ check: ## ruff and mypy
 
 bench: ## what core, load generator and simulator cost by themselves
 	@$(LAB) test -- -m experiment bench
+
+profile: ## flame graphs or scheduling of one point (VARIANT, SESSIONS, PROFILER), and what profiling it cost
+	@$(LAB) profiles -- -m profiles profile $(call option,PROFILER,profiler) $(call option,VARIANT,variant) \
+		$(call option,SHAPE,shape) $(call option,TIMING,timing) $(call option,SESSIONS,sessions) \
+		$(call option,HARNESS,harness) $(call option,RESULTS,results)
 
 doctor: ## what is here, what is missing, how to mend it
 	@$(LAB) harness --survey-on-failure -- -m experiment doctor

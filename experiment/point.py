@@ -2,6 +2,7 @@
 `experiment.verdict`."""
 
 import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +17,10 @@ from experiment.stand import LOOPBACK, Stand, free_port
 from experiment.store import PointFolder, read_json, write_json
 from experiment.verdict import judge
 
+Observer = Callable[[str, Mapping[str, Role]], Awaitable[None]]
+"""Looks on from outside: told each phase as it begins ("ramp", "warmup", "measure", "drain"), and the roles by name.
+What it starts in a phase it ends in a later one; the load does not wait for it, the end of the point does."""
+
 DRAIN_S = 25.0
 """The longest that sessions may go on after the measured window (15 s), and their close (5 s), with some to spare."""
 VERIFY_S = 120.0
@@ -23,7 +28,13 @@ VERIFY_S = 120.0
 
 
 async def run_point(
-    run: Run, plan: Plan, launch: Launch | None, sessions: int, folder: PointFolder, stage: Stage
+    run: Run,
+    plan: Plan,
+    launch: Launch | None,
+    sessions: int,
+    folder: PointFolder,
+    stage: Stage,
+    observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Run one point and return its summary, which also lies in the folder.
 
@@ -39,7 +50,7 @@ async def run_point(
         else:
             address = plan.target
         roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
-        watch = _Watch(roles, plan, sessions, folder, stage)
+        watch = _Watch(roles, plan, sessions, folder, stage, observer)
         await watch.follow()
         try:
             simulator = await get_json(LOOPBACK, infer_port, "/stats")
@@ -56,7 +67,15 @@ def point_seconds(plan: Plan) -> float:
 class _Watch:
     """Follows one load: samples every role, notes who ends early, marks the measured window."""
 
-    def __init__(self, roles: dict[str, Role], plan: Plan, sessions: int, folder: PointFolder, stage: Stage) -> None:
+    def __init__(
+        self,
+        roles: dict[str, Role],
+        plan: Plan,
+        sessions: int,
+        folder: PointFolder,
+        stage: Stage,
+        observer: Observer | None,
+    ) -> None:
         groups: list[RoleGroup] = [role.group for role in roles.values()]
         self.notes: list[str] = []
         self.ended_early: list[str] = []
@@ -68,6 +87,7 @@ class _Watch:
         self._plan = plan
         self._sessions = sessions
         self._stage = stage
+        self._observer = observer
 
     async def follow(self) -> None:
         """Until the load generator ends, or its time is up."""
@@ -78,14 +98,25 @@ class _Watch:
                 if name in self._roles:
                     tasks.start_soon(self._report_exit, name)
             with anyio.move_on_after(limit_s) as limit:
-                async for line in self._roles["loadgen"].lines():
-                    self._event(json.loads(line))
+                async with anyio.create_task_group() as observations:
+                    async for line in self._roles["loadgen"].lines():
+                        self._event(event := json.loads(line))
+                        if event["event"] == "phase":
+                            observations.start_soon(self._observe, event["phase"])
                 exit_ = await self._roles["loadgen"].wait()
                 if exit_.status != 0:
                     self.notes.append(f"{exit_.how}: see {exit_.log.name}")
             if limit.cancelled_caught:
                 self.notes.append(f"the load generator did not end within {limit_s:.0f} s and was stopped")
             tasks.cancel_scope.cancel()
+
+    async def _observe(self, phase: str) -> None:
+        if self._observer is None:
+            return
+        try:
+            await self._observer(phase, self._roles)
+        except Exception as error:
+            self.notes.append(f"the observer failed in phase {phase}: {type(error).__name__}: {error}")
 
     async def _report_exit(self, name: str) -> None:
         exit_ = await self._roles[name].wait()

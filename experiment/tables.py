@@ -152,6 +152,8 @@ class Variant(_Table):
     """Granian's own (Rust) threads for each event loop."""
     task_impl: Literal["asyncio", "rust"] | None = None
     """Granian's task implementation."""
+    receive_delay_us: Positive | None = None
+    """The amplifier: longest spin between calling `receive()` and awaiting it."""
     look_interval_ms: Positive | None = None
     """How often a draining host looks at a socket between ticks."""
     stand_in: StandIn | None = None
@@ -165,7 +167,7 @@ class Variant(_Table):
         """The row's factors as options of its host module, where a row with a loop for each vCPU has `vcpus`."""
         loops = vcpus if self.loops == "vcpus" else self.loops
         options = ["--loop", self.loop, "--loops", str(loops), "--transport", self.transport]
-        for name in ("runtime", "runtime_threads", "task_impl", "look_interval_ms"):
+        for name in ("runtime", "runtime_threads", "task_impl", "receive_delay_us", "look_interval_ms"):
             if (value := getattr(self, name)) is not None:
                 options += [f"--{name.replace('_', '-')}", str(value)]
         return options

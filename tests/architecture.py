@@ -39,6 +39,7 @@ PURE = (
     "experiment.statistics",
     "experiment.verdict",
     "experiment.tables",
+    "profiles.hazard",
 )
 """Bytes, times and settings in, values out: nothing that these import, however far away, may do I/O."""
 

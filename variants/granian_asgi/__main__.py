@@ -18,7 +18,9 @@ def main() -> None:
     build (then stop the whole cgroup, not this process alone).
     """
     options = HostOptions.parse(
-        loops=("uvloop", "asyncio"), transports=TRANSPORTS, factors=("runtime", "runtime_threads", "task_impl")
+        loops=("uvloop", "asyncio"),
+        transports=TRANSPORTS,
+        factors=("runtime", "runtime_threads", "task_impl", "receive_delay_us"),
     )
     options.to_environment()
     Granian(

@@ -13,8 +13,10 @@ from contextlib import asynccontextmanager
 
 import anyio
 from fastapi import FastAPI, WebSocket
+from starlette.types import ASGIApp
 
 from gateway import Session, SessionSettings
+from variants.granian_asgi.amplifier import delayed
 from variants.shared.build import require_interpreter
 from variants.shared.clients import open_client
 from variants.shared.inference import InferenceClient
@@ -22,7 +24,7 @@ from variants.shared.options import HostOptions
 from variants.shared.relay import start_relay
 
 
-def create_app() -> FastAPI:
+def create_app() -> ASGIApp:
     """Build the application in a worker, from the options that its parent left in the environment."""
     options = HostOptions.from_environment()
     settings = SessionSettings()
@@ -45,7 +47,7 @@ def create_app() -> FastAPI:
         phase_ms = random.uniform(0, options.flush_phase_jitter_ms)
         await _serve(socket, Session(settings, phase_ms), socket.state.client)
 
-    return app
+    return delayed(app, options.receive_delay_us) if options.receive_delay_us else app
 
 
 async def _serve(socket: WebSocket, session: Session, client: InferenceClient) -> None:

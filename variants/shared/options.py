@@ -13,6 +13,10 @@ FACTORS: dict[str, dict[str, Any]] = {
     "runtime": {"choices": ("st", "mt"), "help": "Granian's runtime mode (default %(default)s)"},
     "runtime_threads": {"type": int, "help": "Granian's own threads for each event loop (default %(default)s)"},
     "task_impl": {"choices": ("asyncio", "rust"), "help": "Granian's task implementation (default %(default)s)"},
+    "receive_delay_us": {
+        "type": float,
+        "help": "spin for U(0, this) between calling receive() and awaiting it (default %(default)s: off)",
+    },
     "look_interval_ms": {"type": float, "help": "how often a socket is looked at between ticks (default %(default)s)"},
 }
 """Options that only some hosts have."""
@@ -37,6 +41,7 @@ class HostOptions:
     runtime: str = "st"
     runtime_threads: int = 1
     task_impl: str = "asyncio"
+    receive_delay_us: float = 0.0
     look_interval_ms: float = 900.0
 
     @classmethod

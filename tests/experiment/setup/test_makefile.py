@@ -22,9 +22,9 @@ ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$w
 
 VERBS = [
     *("help", "experiment", "ladder", "compare", "reproduce", "results", "notebooks", "conformance", "test", "check"),
-    *("bench", "doctor", "lock", "clean"),
+    *("bench", "profile", "doctor", "lock", "clean"),
 ]
-VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "RESULTS"]
+VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
 OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE"]
 
 

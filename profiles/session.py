@@ -1,0 +1,152 @@
+"""One profile: an unprofiled point, then the same point with a profiler around its measured window, in one run folder.
+
+What it cost is the second point's CPU time per session-second over the first's. No conformance, no ladder here.
+"""
+
+import json
+import resource
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from experiment.campaign import Campaign
+from experiment.config import CHECKOUT
+from experiment.conform import on_harness_cpus
+from experiment.host import Role, Run, clean_leftovers, facts
+from experiment.hygiene import as_facts, findings
+from experiment.launch import Launch, prepare
+from experiment.manifest import make_manifest, packages
+from experiment.plan import Plan
+from experiment.point import point_seconds, run_point
+from experiment.progress import Display
+from experiment.setup import describe
+from experiment.stand import HARNESS_PYTHON
+from experiment.store import RunFolder, write_json
+from experiment.tables import ConfigError
+from profiles.flamegraph import page
+from profiles.profilers import PROFILERS, Profiler, Target
+from profiles.stacks import format_collapsed, hottest, parse_collapsed, speedscope, without_folders
+
+_PATHS = (
+    "import sysconfig, json; p = sysconfig.get_paths(); print(json.dumps([p['purelib'], p['platlib'], p['stdlib']]))"
+)
+
+
+class _Around:
+    """The observer of `experiment.point`: profiles from "measure" to "drain"."""
+
+    def __init__(self, profiler: Profiler, launch: Launch, folder: Path) -> None:
+        self._profiler, self._launch, self._folder = profiler, launch, folder
+        self.facts: dict[str, Any] | None = None
+        self._started = anyio.Event()
+
+    async def __call__(self, phase: str, roles: Mapping[str, Role]) -> None:
+        if phase == "measure":
+            gateway, tag = roles["gateway"], self._launch.tag or ""
+            if self._launch.python is None:
+                raise ValueError("a foreign gateway has no interpreter of ours")
+            pids = tuple(gateway.group.pids())
+            target = Target(gateway.pid, pids, self._launch.python, tag.endswith("t"), gateway.group.usage)
+            await self._profiler.start(target, self._folder)
+            self._started.set()
+        elif phase == "drain" and self._started.is_set():
+            self.facts = await self._profiler.stop()
+
+
+async def run_profile(campaign: Campaign, profiler_name: str, display: Display) -> RunFolder:
+    """Run both points and write the pictures.
+
+    Raises:
+        ConfigError: no or several SESSIONS, a foreign or external gateway, an unknown profiler.
+        ProbeError, SetupError, ShapeRefused: as in `experiment.runner`.
+        RuntimeError: the profiler gave nothing; the text says why.
+    """
+    (row,) = campaign.rows
+    plan = checked(row.plan, profiler_name)
+    started = datetime.now().astimezone()
+    notes = clean_leftovers(plan.results)
+    assert plan.variant is not None
+    launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
+    harness = describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}
+    folder = RunFolder.create(plan.results, f"{profiler_name}-{campaign.name}", started)
+    place = folder.path / "profile"
+    place.mkdir()
+    sessions = plan.sessions[0]
+    profiler = PROFILERS[profiler_name]()
+    around = _Around(profiler, launch, place)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with on_harness_cpus(plan):
+        async with Run(plan.results) as run:
+            machine = facts(run.host)
+            hygiene = as_facts(findings(machine, plan.cpus, sessions))
+            folder.write_manifest(
+                make_manifest(campaign, started, machine, harness, {row.label: found}, hygiene, notes)
+            )
+            points = []
+            for title, observer in (("unprofiled", None), (profiler_name, around)):
+                with display.stage(f"{sessions} sessions, {title}", point_seconds(plan)) as stage:
+                    point = await run_point(
+                        run, plan, launch, sessions, folder.point(row.label, sessions), stage, observer
+                    )
+                display.note(f"{title}: {_says(point)}")
+                points.append(point)
+    if around.facts is None:
+        raise RuntimeError(f"{profiler_name} gave nothing: {'; '.join(points[1]['notes']) or 'no measured window'}")
+    title = f"{plan.variant_name} · {plan.shape_name} · {sessions} sessions · {profiler_name}"
+    result = {"profiler": profiler_name, "title": title, "sessions": sessions, "slowed": slowed(points)}
+    if profiler_name == "memray":
+        left = sum(process["left_bytes"] for process in around.facts["processes"])
+        result["left_bytes_per_session"] = left / sessions
+    result |= {"facts": around.facts, "hottest": _pictures(place, title, profiler.unit, launch)}
+    write_json(place / "profile.json", result)
+    return folder
+
+
+def slowed(points: list[dict[str, Any]]) -> dict[str, float | None]:
+    """CPU time per session-second without and with the profiler, and their ratio; None where it was not measured."""
+    without, profiled = ((point["gateway"] or {}).get("us_per_session_second") for point in points)
+    ratio = profiled / without if profiled is not None and without else None
+    return {"us_per_session_second": without, "us_per_session_second_profiled": profiled, "ratio": ratio}
+
+
+def _pictures(place: Path, title: str, unit: str, launch: Launch) -> dict[str, list[tuple[str, float]]]:
+    """From every file of collapsed stacks: a flame graph, a speedscope file, and its hottest frames."""
+    hot = {}
+    for file in sorted(place.glob("*.txt")):
+        stacks = parse_collapsed(file.read_text(encoding="utf-8"))
+        stacks = without_folders(stacks, _folders(launch))
+        file.write_text(format_collapsed(stacks), encoding="utf-8")
+        name = title if file.stem == "stacks" else f"{title} · {file.stem}"
+        file.with_suffix(".html").write_text(page(stacks, name, unit), encoding="utf-8")
+        kind = "bytes" if unit == "bytes" else "none"
+        write_json(file.with_suffix(".speedscope.json"), speedscope(stacks, name, kind))
+        hot[file.stem] = hottest(stacks)
+    return hot
+
+
+def _folders(launch: Launch) -> list[str]:
+    asked = subprocess.run([str(launch.python), "-c", _PATHS], capture_output=True, text=True, check=True)
+    found: list[str] = json.loads(asked.stdout)
+    return [*found, str(CHECKOUT)]
+
+
+def checked(plan: Plan | None, profiler_name: str) -> Plan:
+    """The plan of a point that can be profiled. Raises ConfigError."""
+    if profiler_name not in PROFILERS:
+        raise ConfigError(f"PROFILER: expected one of {', '.join(PROFILERS)}, got {profiler_name!r}")
+    if plan is None or len(plan.sessions) != 1:
+        raise ConfigError("SESSIONS: a profile is of one point; give one number of sessions")
+    if plan.variant is None or not hasattr(plan.variant, "module"):
+        raise ConfigError("VARIANT: only a row of ours can be profiled; foreign and external gateways cannot")
+    return plan
+
+
+def _says(point: dict[str, Any]) -> str:
+    cost = (point["gateway"] or {}).get("us_per_session_second")
+    words = "CPU time not observed" if cost is None else f"{cost:.0f} µs per session-second"
+    return f"{point['status']}, {words}" + "".join(f"; {note}" for note in point["notes"])

@@ -1,0 +1,84 @@
+"""Collapsed stacks ("thread;outer;inner 12"): read, written, counted, and turned into speedscope's format. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Stack = tuple[str, ...]
+"""From the outermost frame to the innermost; the first entry is the thread."""
+
+
+def parse_collapsed(text: str) -> Counter[Stack]:
+    """One stack a line, its weight after the last space. Raises ValueError naming the line that is not one."""
+    stacks: Counter[Stack] = Counter()
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        names, _, weight = line.rpartition(" ")
+        if not names or not weight.isdigit():
+            raise ValueError(f"collapsed stacks, line {number}: expected 'frame;frame COUNT', got {line[:80]!r}")
+        stacks[tuple(names.split(";"))] += int(weight)
+    return stacks
+
+
+def format_collapsed(stacks: Mapping[Stack, int]) -> str:
+    """Sorted, so that two profiles can be compared line by line."""
+    lines = (f"{';'.join(name.replace(';', ',') for name in stack)} {weight}" for stack, weight in stacks.items())
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def without_folders(stacks: Mapping[Stack, int], folders: Iterable[str]) -> Counter[Stack]:
+    """The same with machine paths cut off: what is stored names no folder of this machine."""
+    known = sorted((folder.rstrip("/") + "/" for folder in folders if folder), key=len, reverse=True)
+
+    def shorten(name: str) -> str:
+        for folder in known:
+            name = name.replace(folder, "")
+        return name
+
+    shorter: Counter[Stack] = Counter()
+    for stack, weight in stacks.items():
+        shorter[tuple(map(shorten, stack))] += weight
+    return shorter
+
+
+def hottest(stacks: Mapping[Stack, int], most: int = 10) -> list[tuple[str, float]]:
+    """Innermost frames by their own share of all weight, largest first."""
+    own: Counter[str] = Counter()
+    for stack, weight in stacks.items():
+        own[stack[-1]] += weight
+    total = own.total() or 1
+    return [(name, weight / total) for name, weight in own.most_common(most)]
+
+
+def speedscope(stacks: Mapping[Stack, int], name: str, unit: str = "none") -> dict[str, Any]:
+    """One profile per thread, in the format of https://www.speedscope.app/file-format-schema.json.
+
+    Args:
+        unit: of a weight: "none" for samples, "bytes" for memory.
+    """
+    frames: dict[str, int] = {}
+    profiles = []
+    for thread in sorted({stack[0] for stack in stacks}):
+        own = {stack[1:]: weight for stack, weight in stacks.items() if stack[0] == thread}
+        samples = [[frames.setdefault(frame, len(frames)) for frame in stack] for stack in own]
+        weights = list(own.values())
+        profiles.append(
+            {
+                "type": "sampled",
+                "name": thread,
+                "unit": unit,
+                "startValue": 0,
+                "endValue": sum(weights),
+                "samples": samples,
+                "weights": weights,
+            }
+        )
+    return {
+        "$schema": "https://www.speedscope.app/file-format-schema.json",
+        "name": name,
+        "exporter": "gateway-lab",
+        "activeProfileIndex": 0,
+        "shared": {"frames": [{"name": frame} for frame in frames]},
+        "profiles": profiles,
+    }

@@ -1,0 +1,53 @@
+"""What a profile is asked for, and what it says it cost. Points are not run here."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from experiment.tables import ConfigError
+from profiles.profilers import PROFILERS, ProfilerFailed, PySpy, Target
+from profiles.session import checked, slowed
+
+
+def _plan(**changed: Any) -> Any:
+    return SimpleNamespace(**{"sessions": (10,), "variant": SimpleNamespace(module="x"), **changed})
+
+
+@pytest.mark.parametrize(
+    ("plan", "profiler", "says"),
+    [
+        (_plan(), "gprof", "PROFILER: expected one of py-spy, remote, sched, memray, forensics"),
+        (_plan(sessions=()), "remote", "one number of sessions"),
+        (_plan(sessions=(1, 2)), "remote", "one number of sessions"),
+        (_plan(variant=None), "remote", "foreign and external"),
+    ],
+)
+def test_what_cannot_be_profiled_is_refused_in_words(plan: Any, profiler: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        checked(plan, profiler)
+
+
+def test_every_profiler_can_be_asked_for() -> None:
+    for name in PROFILERS:
+        checked(_plan(), name)
+
+
+def test_the_cost_is_a_ratio_or_not_known() -> None:
+    points: list[dict[str, Any]] = [{"gateway": {"us_per_session_second": value}} for value in (1000.0, 1200.0)]
+    assert slowed(points)["ratio"] == pytest.approx(1.2)
+    assert slowed([{"gateway": None}, points[1]])["ratio"] is None
+    assert slowed([points[0], {"gateway": {"us_per_session_second": None}}])["ratio"] is None
+
+
+@pytest.mark.anyio
+async def test_py_spy_says_that_it_cannot_read_a_free_threaded_build(tmp_path: Path) -> None:
+    target = Target(1, (1,), Path("python"), True, lambda: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ProfilerFailed, match="PROFILER=remote"):
+        await PySpy().start(target, tmp_path)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
