@@ -31,8 +31,8 @@ def create_app() -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, InferenceClient]]:
-        require_interpreter(options.expect)
         async with open_client(options) as client:
+            require_interpreter(options.expect)  # the client's modules are the last that are imported
             yield {"client": client}
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
