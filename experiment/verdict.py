@@ -23,7 +23,7 @@ class Gate:
         return self.measured is not None and self.measured <= self.limit
 
     def __str__(self) -> str:
-        came = "not measured" if self.measured is None else f"{self.measured:.6g}"
+        came = "not measured" if self.measured is None else f"{self.measured:.4g}"
         return f"{self.name} {came} (limit {self.limit:g})"
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -35,7 +36,8 @@ def gone(pid: int) -> bool:
     return stat.exists() and ") Z " in stat.read_text()
 
 
-SLEEPS = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+# In short sleeps: a signal that comes just before one long sleep would be handled only after it.
+SLEEPS = "import os, time\nprint(os.getpid(), flush=True)\nwhile True: time.sleep(0.05)"
 CATCHES = (
     "import os, signal, sys, time\n"
     "def stop(number, frame): print('stopped by', signal.Signals(number).name, flush=True); sys.exit(1)\n"
@@ -68,7 +70,7 @@ def test_sigterm_reaches_it() -> None:
 
 def test_ctrl_c_is_its_own_business() -> None:
     process = hand_over(
-        "import os, signal\ntry:\n " + SLEEPS.replace("; ", "\n ") + "\nexcept KeyboardInterrupt: print('caught')"
+        "import os, signal\ntry:\n" + indent(SLEEPS, " ") + "\nexcept KeyboardInterrupt: print('caught')"
     )
     pid = said_pid(process)
     process.send_signal(signal.SIGINT)  # the terminal signals both
