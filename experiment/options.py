@@ -10,7 +10,11 @@ Variants = Annotated[str | None, typer.Option(help="Rows to compare, a,b,c; rati
 Shape = Annotated[str | None, typer.Option(help="What the gateway is given (SHAPE).", show_default="cpuset-1")]
 Timing = Annotated[str | None, typer.Option(help="full, quick or smoke (TIMING).", show_default="quick")]
 Sessions = Annotated[
-    str | None, typer.Option(help="One point or a list, 200,300 (SESSIONS).", show_default="the ladder chooses")
+    str | None,
+    typer.Option(
+        help="One point or a list, 200,300; for each thread, in a shape of threads (SESSIONS).",
+        show_default="the ladder chooses",
+    ),
 ]
 Rounds = Annotated[int, typer.Option(help="How often each row's cost is measured (ROUNDS).", min=1)]
 Ladder = Annotated[str | None, typer.Option(help="Ladder of experiments.toml, or no for none (LADDER).")]

@@ -19,7 +19,7 @@ class Request:
     shape: str | None = None
     timing: str | None = None
     sessions: str | None = None
-    """One number of sessions or a list, as typed: "300" or "200,300,400"."""
+    """One number of sessions or a list, as typed: "300" or "200,300,400"; for each thread, in a shape of threads."""
     target: str | None = None
     """The URL of a gateway that somebody else started."""
     harness: str | None = None
@@ -122,6 +122,7 @@ def make_plan(config: Config, request: Request) -> Plan:
     if shape is not None:
         shared = request.harness == "shared"
         cpus = cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=shared, threads=shape.threads)
+    each = 1 if shape is None else shape.threads or 1
     return Plan(
         config=config,
         results=request.results,
@@ -132,7 +133,7 @@ def make_plan(config: Config, request: Request) -> Plan:
         timing_name=timing_name,
         timing=timing,
         ladder=config.ladder(defaults.ladder),
-        sessions=_parse_sessions(request.sessions),
+        sessions=tuple(sessions * each for sessions in _parse_sessions(request.sessions)),
         cpus=cpus,
         target=target,
         infer_port=config.harness.infer_port if request.infer_port is None else request.infer_port,

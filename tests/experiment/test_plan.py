@@ -71,6 +71,17 @@ def test_sessions_may_be_a_list(text: str) -> None:
     assert plan(sessions=text).sessions == (200, 300)
 
 
+def test_a_shape_of_threads_gives_each_its_own_and_shares_the_cores_with_the_harness() -> None:
+    made = plan(variant="threads", shape="quota-2x0.25", sessions="60")
+    assert made.sessions == (120,)
+    assert made.vcpus == 2
+    assert made.gateway_limits.quota_vcpus is None
+    assert [(sorted(each.cpus or ()), each.quota_vcpus) for each in made.thread_limits] == [([0], 0.25), ([1], 0.25)]
+    assert made.harness_limits.cpus == frozenset({0, 1})
+    assert made.cpus is not None
+    assert not made.cpus.shared
+
+
 @pytest.mark.parametrize(
     "url", ["ws://127.0.0.1:81", "ws://127.0.0.1:81/", "ws://127.0.0.1:81/ws/stt", "http://127.0.0.1:81"]
 )
