@@ -81,11 +81,12 @@ def conformance(
 def publish(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run, results/<run>, or its evidence.")],
     name: Annotated[str | None, typer.Option(help="Name of the files that are written.")] = None,
+    readme: Annotated[bool, typer.Option("--readme", help="Make it the README's finding, too.")] = False,
 ) -> None:
-    """Put a run's figures into docs/findings/ (of gil alone, into the README too), with its compact evidence."""
+    """Put a run's figures into docs/findings/, with its compact evidence."""
     from experiment.publish import publish as write
 
-    for path in write(run, name=name):
+    for path in write(run, name=name, readme=readme):
         print(path.relative_to(CHECKOUT))
 
 

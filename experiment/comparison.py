@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiment.costs import Spread, by_round, carried, common_sessions, neighbours, paired, unpaired
+from experiment.ladder import Bracket
 from experiment.merge import differences, facts_of
 from experiment.stored import StoredRow, StoredRun
 from experiment.tables import ConfigError
@@ -70,22 +71,41 @@ class Comparison:
 
     def factors(self) -> list[str]:
         """A sentence for every pair of rows that differ in one factor."""
-        if not self.interleaved:
-            return []
-        rows = {row.name: row for row in self.rows if self.costs(row)}
         said = []
-        for one, other, factor in neighbours({name: row.facts for name, row in rows.items()}):
-            mine, theirs = self.costs(rows[one]), self.costs(rows[other])
+        for name, one, other in self._neighbours():
+            mine, theirs = self.costs(one), self.costs(other)
             change = Spread.of([theirs[slot] - mine[slot] for slot in mine if slot in theirs])
             ratio = Spread.of(paired(theirs, mine))
             if change is not None and ratio is not None:
-                tags = rows[one].interpreter, rows[other].interpreter
+                tags = one.interpreter, other.interpreter
                 build = f" (CPython {tags[0]} → {tags[1]})" if tags[0] != tags[1] else ""
                 said.append(
-                    f"{factor}, {one} → {other}{build}: {change.median:+.0f} µs "
+                    f"{name}, {one.name} → {other.name}{build}: {change.median:+.0f} µs "
                     f"({change.low:+.0f} to {change.high:+.0f}), × {ratio.text(3)}"
                 )
         return said
+
+    def factor_ratios(self) -> list[tuple[str, str, str, float]]:
+        """The factor, the two rows and the median ratio of their costs, for every such pair."""
+        return [
+            (name, one.name, other.name, ratio.median)
+            for name, one, other in self._neighbours()
+            if (ratio := Spread.of(paired(self.costs(other), self.costs(one)))) is not None
+        ]
+
+    def _neighbours(self) -> list[tuple[str, StoredRow, StoredRow]]:
+        """Pairs of rows that differ in one factor, with its name; none where costs cannot be paired."""
+        rows = {row.name: row for row in self.rows if self.costs(row)} if self.interleaved else {}
+        pairs = neighbours({name: row.facts for name, row in rows.items()})
+        return [(name, rows[one], rows[other]) for one, other, name in pairs]
+
+    def bars(self) -> list[tuple[str, Bracket | None, Spread | None]]:
+        """For a picture: each row with its interpreter, bracket and cost."""
+        return [
+            (f"{name}\n{row.interpreter}", row.bracket, Spread.of(list(self.costs(row).values())))
+            for name, row in zip(self.names, self.rows, strict=True)
+            if row.points
+        ]
 
     @property
     def how(self) -> str:

@@ -8,6 +8,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiment.costs import Spread
+from experiment.ladder import Bracket
 from experiment.tables import Slo
 
 _COLOURS = {"PASS": "tab:green", "FAIL": "tab:red", "INVALID": "tab:orange"}
@@ -32,6 +34,36 @@ def latency_figure(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], 
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=7, loc="upper left")
     figure.suptitle(f"{title} — green passed, red failed, orange invalid", fontsize=10)
+    _save(figure, path)
+
+
+def rows_figure(title: str, bars: Sequence[tuple[str, Bracket | None, Spread | None]], path: Path) -> None:
+    """Write an SVG or PNG of rows beside each other: sessions carried, and µs per session-second with its range."""
+    figure = Figure(figsize=(9, 1.2 + 0.42 * len(bars)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = range(len(bars), 0, -1)
+    for place, (_, bracket, cost) in zip(places, bars, strict=True):
+        if bracket is not None:
+            passed, failed = bracket.passed or 0, bracket.failed
+            left.barh(place, passed, color="tab:green", height=0.6)
+            if failed is not None:
+                left.barh(place, failed - passed, left=passed, color="tab:red", alpha=0.35, height=0.6)
+            left.annotate(f" {passed} ↔ {failed or '?'}", (failed or passed, place), va="center", fontsize=8)
+        if cost is not None:
+            spread = [[cost.median - cost.low], [cost.high - cost.median]]
+            right.barh(place, cost.median, xerr=spread, color="tab:blue", height=0.6, ecolor="0.2", capsize=2)
+            right.annotate(f"  {cost.median:.0f}", (cost.high, place), va="center", fontsize=8)
+    left.set_yticks(list(places), [name for name, _, _ in bars], fontsize=8)
+    left.set_title("sessions: passed ↔ failed", fontsize=9)
+    right.set_title("gateway CPU, µs per session-second", fontsize=9)
+    for axes in (left, right):
+        axes.margins(x=0.2)
+        axes.grid(alpha=0.3, axis="x")
+    figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     # Text stays text, and two drawings of the same run are the same file.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=140)

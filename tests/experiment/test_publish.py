@@ -29,8 +29,10 @@ def gil(results: Path, *, finished: bool = True) -> Path:
     return store(results, facts, {"gil": ladder_points(1000, 500)}, finished=finished)
 
 
-def test_a_run_of_gil_alone_goes_into_the_readme(root: Path) -> None:
-    written = publish(gil(root / "results"), root)
+def test_a_run_goes_into_the_readme_where_that_is_asked_for(root: Path) -> None:
+    publish(gil(root / "results"), root)
+    assert "former" in (root / "README.md").read_text(encoding="utf-8")
+    written = publish(root / "notebooks/findings/gil-cpuset-1-quick.json", root, readme=True)
     assert [path.relative_to(root).as_posix() for path in written] == [
         "notebooks/findings/gil-cpuset-1-quick.json",
         "docs/findings/gil-cpuset-1-quick.md",
@@ -38,14 +40,15 @@ def test_a_run_of_gil_alone_goes_into_the_readme(root: Path) -> None:
         "README.md",
     ]
     readme = (root / "README.md").read_text(encoding="utf-8")
-    assert "**confirmed 500 ↔ solid fail 505** sessions on cpuset-1, timing quick, 7 points" in readme
+    assert "**confirmed 500 ↔ solid fail 505** sessions, 7 points" in readme
+    assert "- cpuset-1, timing quick; " in readme
     assert "former" not in readme
     assert readme.startswith("before")
     assert readme.endswith("after\n")
 
 
 def test_evidence_is_compact_and_gives_the_same_page_again(root: Path) -> None:
-    evidence, page, picture, _ = publish(gil(root / "results"), root)
+    evidence, page, picture = publish(gil(root / "results"), root)
     text = evidence.read_text(encoding="utf-8")
     assert "not kept" not in text
     before = page.read_bytes(), picture.read_bytes()
@@ -59,12 +62,17 @@ def test_evidence_is_compact_and_gives_the_same_page_again(root: Path) -> None:
 def test_a_compare_run_says_what_each_factor_costs(root: Path) -> None:
     points = {"gil": ladder_points(1000, 500), "st-ft": ladder_points(1200, 450)}
     run = store(root / "results", manifest({"gil": "cpuset-1", "st-ft": "cpuset-1", "mt": "cpuset-1"}), points)
-    _, page, _ = publish(run, root)
+    _, page, _, bars, _ = publish(run, root, readme=True)
     text = page.read_text(encoding="utf-8")
     assert page.name == "compare-3-rows-cpuset-1-quick.md"
     assert "interpreter build, gil → st-ft (CPython 3.14.7 → 3.14.7t): +220 µs (+200 to +260), × 1.200" in text
     assert "no wheel for it" in text
-    assert "former" in (root / "README.md").read_text(encoding="utf-8")
+    assert bars.name == "compare-3-rows-cpuset-1-quick-rows.svg"
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert "- Sessions carried: **gil** " in readme
+    assert "interpreter build gil → st-ft × 1.20" in readme
+    assert "stalled sessions, " in readme
+    assert f"]({bars.relative_to(root)})" in readme
 
 
 @pytest.mark.parametrize("kind", ["unfinished", "external", "no points"])

@@ -11,7 +11,8 @@ import pytest
 from experiment.config import CHECKOUT
 from profiles.inject import CannotInject, inject
 from profiles.stacks import parse_collapsed
-from tests.profiles.attach import FREE_THREADED_OR_GIL, program, python_of
+from tests.interpreters import python_of
+from tests.profiles.attach import FREE_THREADED_OR_GIL, program
 
 BUSY = """
 import threading, time
@@ -26,7 +27,7 @@ time.sleep(60)
 
 @pytest.mark.parametrize("tag", FREE_THREADED_OR_GIL)
 def test_the_sampler_sees_who_runs_and_who_sleeps(tag: str, tmp_path: Path) -> None:
-    python, out = python_of(tag), tmp_path / "stacks.txt"
+    python, out = python_of("memray", tag), tmp_path / "stacks.txt"
     sampler = CHECKOUT / "profiles" / "remote_sampler.py"
     with program(python, BUSY) as (pid, _):
         child = subprocess.Popen([str(python), str(sampler), str(pid), "100", str(out)])
@@ -44,7 +45,7 @@ def test_the_sampler_sees_who_runs_and_who_sleeps(tag: str, tmp_path: Path) -> N
 def test_a_script_runs_in_a_thread_that_is_not_the_main_one(tag: str, tmp_path: Path) -> None:
     done, script = tmp_path / "done", tmp_path / "script.py"
     script.write_text(f"import threading; open({str(done)!r}, 'a').write(threading.current_thread().name)")
-    with program(python_of(tag), BUSY) as (pid, _):
+    with program(python_of("memray", tag), BUSY) as (pid, _):
         asked = inject(pid, script)
         assert len(asked) == 2
         assert pid in asked

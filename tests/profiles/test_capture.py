@@ -3,7 +3,8 @@
 import pytest
 
 from profiles.capture import capture
-from tests.profiles.attach import FREE_THREADED_OR_GIL, program, python_of
+from tests.interpreters import python_of
+from tests.profiles.attach import FREE_THREADED_OR_GIL, program
 
 SOURCE = """
 import asyncio
@@ -43,7 +44,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("tag", FREE_THREADED_OR_GIL)
 def test_a_lost_wake_up_is_found_and_named(tag: str) -> None:
-    with program(python_of(tag), SOURCE.replace("{lose}", "True")) as (pid, (port,)):
+    with program(python_of("memray", tag), SOURCE.replace("{lose}", "True")) as (pid, (port,)):
         evidence = capture([pid], int(port))
     (finding,) = evidence["findings"]
     assert finding["kind"] == "lost wake-up"
@@ -55,7 +56,7 @@ def test_a_lost_wake_up_is_found_and_named(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", FREE_THREADED_OR_GIL)
 def test_a_healthy_program_gives_no_finding(tag: str) -> None:
-    with program(python_of(tag), SOURCE.replace("{lose}", "False")) as (pid, (port,)):
+    with program(python_of("memray", tag), SOURCE.replace("{lose}", "False")) as (pid, (port,)):
         evidence = capture([pid], int(port))
     assert evidence["findings"] == []
     assert evidence["looks"][0]["threads"][0]["tasks"]

@@ -21,8 +21,8 @@ import pytest
 from picows import WSMsgType
 from picows.picows import _make_test_ws_frame
 
-from experiment.setup import SetupError, ensure
 from gateway import Infer, Session, SessionSettings
+from tests.interpreters import python_of
 from tests.conformance.audio import Audio
 from tests.conformance.session import START, check_numbers
 from tests.conformance.session import Session as ClientSession
@@ -246,10 +246,7 @@ class Stress:
 
 @pytest.fixture(scope="module")
 def free_threaded_python() -> str:
-    try:
-        return str(ensure("picows", "3.14t", allow_stand_in=True).python)
-    except SetupError as error:
-        pytest.skip(error.reason)
+    return str(python_of("picows", "3.14t"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,87 @@
+"""The README's block: what a run found, in five lines and a picture. Text from stored figures; it judges nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from experiment.capacity import title
+from experiment.comparison import Comparison, compare
+from experiment.stored import StoredRow, StoredRun
+from experiment.tables import ConfigError
+
+
+def headline(run: StoredRun, picture: Path, page: Path) -> str:
+    """Markdown of at most five points, then the picture. Raises ConfigError where the run gives no ceiling."""
+    if all(row.bracket is None for row in run.rows):
+        raise ConfigError(f"{run.name}: the harness shared the gateway's cores, which gives no ceiling to publish")
+    said = _alone(run.rows[0]) if len(run.rows) == 1 else _several(run)
+    at = f"{', '.join(run.shapes)}, timing {run.timing}"
+    said.append(f"{at}; {run.machine}. Every point, and what ran: [{page}]({page}).")
+    return "\n".join([*(f"- {line}" for line in said), "", f"![{title(run)}]({picture})"])
+
+
+def _alone(row: StoredRow) -> list[str]:
+    said = [
+        f"**{row.name}** ({row.facts['variant']['about']}; CPython {row.interpreter}) **{row.bracket}** sessions, "
+        f"{len(row.points)} points."
+    ]
+    known = row.bracket
+    passed = None if known is None else _last(row, known.passed, "PASS")
+    if passed is not None:
+        load, gateway = passed["load"], passed["gateway"]
+        said += [
+            f"At {passed['sessions']} sessions: newest p50/p95 {_pair(load['newest_ms'])} ms, oldest "
+            f"{_pair(load['oldest_ms'])} ms, {load['failures_total']} failures, {gateway['cpu']:.2f} of the core.",
+            f"That is **{gateway['us_per_session_second']:.0f} µs of CPU per session-second**: fifty frames in, one "
+            "answer out.",
+        ]
+    failed = None if known is None else _last(row, known.failed, "FAIL")
+    if failed is not None:
+        said.append(f"At {failed['sessions']}: {failed['reasons'][0] if failed['reasons'] else 'no reason stored'}.")
+    return said
+
+
+def _several(run: StoredRun) -> list[str]:
+    known = compare([run])
+    measured = [row for row in run.rows if row.bracket is not None]
+    ranked = sorted(measured, key=lambda row: -((row.bracket and row.bracket.passed) or 0))
+    return [
+        "Sessions carried: " + "; ".join(f"**{row.name}** {row.bracket}" for row in ranked) + ".",
+        f"CPU per session-second at {known.sessions} sessions, on CPython as found: {_costs(known)}.",
+        *(f"One factor at a time: {text}." for text in [_factors(known)] if text),
+        _failures(run),
+    ]
+
+
+def _costs(known: Comparison) -> str:
+    costs = [(row, median(values)) for row in known.rows if (values := list(known.costs(row).values()))]
+    ordered = sorted(costs, key=lambda cost: cost[1])
+    return ", ".join(f"{row.name} ({row.interpreter}) {cost:.0f} µs" for row, cost in ordered)
+
+
+def _factors(known: Comparison) -> str:
+    return "; ".join(f"{name} {one} → {other} × {ratio:.2f}" for name, one, other, ratio in known.factor_ratios())
+
+
+def _failures(run: StoredRun) -> str:
+    """How often sessions failed in points of free-threaded rows: the public result's cliff, or its absence."""
+    free = [row for row in run.rows if row.interpreter.endswith("t")]
+    loads = [point["load"] for row in free for point in row.points if point["load"] is not None]
+    partials = sum(load.get("partials") or 0 for load in loads)
+    failures = sum(load.get("failures_total") or 0 for load in loads)
+    stalls = sum((load.get("stalls") or {}).get("count") or 0 for load in loads)
+    return (
+        f"In all {len(loads)} points of the free-threaded rows, with {partials} answers: {stalls} stalled sessions, "
+        f"{failures} failures of any kind."
+    )
+
+
+def _last(row: StoredRow, sessions: int | None, status: str) -> Mapping[str, Any] | None:
+    """The last point with that outcome at an end of the bracket."""
+    found = [point for point in row.points if point["sessions"] == sessions and point["status"] == status]
+    return found[-1] if found else None
+
+
+def _pair(distribution: Mapping[str, float]) -> str:
+    return f"{distribution['p50']:.0f}/{distribution['p95']:.0f}"
