@@ -105,9 +105,22 @@ def factor(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
 
 
 def neighbours(rows: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Pairs of rows (in their order) that differ in one factor, with its name."""
-    pairs = combinations(rows, 2)
+    """Pairs of rows (in their order) that differ in one factor, with its name. Of rows that are the same at their shape
+    (`multiprocess` with one vCPU is `gil`) only the first is paired with others."""
+    distinct = [
+        name
+        for place, name in enumerate(rows)
+        if not any(_same(rows[name], rows[earlier]) for earlier in list(rows)[:place])
+    ]
+    pairs = combinations(distinct, 2)
     return [(one, other, name) for one, other in pairs if (name := factor(rows[one], rows[other])) is not None]
+
+
+def _same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two rows are one at their shape, but for what they are called."""
+    said = ("name", "about")
+    one, other = ({k: v for k, v in _effective(facts).items() if k not in said} for facts in (mine, theirs))
+    return bool(mine["shape"] == theirs["shape"]) and one == other
 
 
 def _effective(facts: Mapping[str, Any]) -> dict[str, Any]:

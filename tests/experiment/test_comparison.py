@@ -55,6 +55,14 @@ def test_each_factor_is_found_between_the_rows_that_differ_in_it_alone() -> None
     assert ("gil-h1", "st-ft") not in found
 
 
+def test_a_row_that_is_another_at_its_shape_is_not_paired_again() -> None:
+    names = ("gil", "multiprocess", "gil-h1")
+    at_one = manifest(dict.fromkeys(names, "cpuset-1"))["rows"]
+    assert [pair[:2] for pair in neighbours(at_one)] == [("gil", "gil-h1")]
+    at_two = manifest(dict.fromkeys(names, "cpuset-2"))["rows"]
+    assert [pair[:2] for pair in neighbours(at_two)] == [("gil", "multiprocess"), ("gil", "gil-h1")]
+
+
 def test_a_shape_is_a_factor_too() -> None:
     rows = manifest({"gil@quota-0.5": "quota-0.5", "gil@quota-0.25": "quota-0.25"})["rows"]
     assert factor(*rows.values()) == "shape quota-0.5 → quota-0.25"
