@@ -32,7 +32,8 @@ class Comparison:
     names: tuple[str, ...]
     """As they stand in the table: with their run's name where there are several runs."""
     sessions: int | None
-    """The number of sessions at which costs are compared; None where no rows share one."""
+    """The number of sessions (for each thread, in shapes of threads) at which costs are compared; None where no rows
+    share one."""
     interleaved: bool
     """Whether all rows are of one run, so that ratios can be taken round by round."""
 
@@ -55,7 +56,7 @@ class Comparison:
 
     def costs(self, row: StoredRow) -> dict[str, float]:
         """µs per session-second, by round."""
-        return {} if self.sessions is None else by_round(row.points, self.sessions)
+        return {} if self.sessions is None else by_round(row.points, self.sessions * _threads(row))
 
     def ratios(self, row: StoredRow, base: StoredRow | None) -> list[float]:
         """Of a row's cost to another's."""
@@ -111,6 +112,8 @@ class Comparison:
     def how(self) -> str:
         """What the ratios are."""
         at = "no number of sessions that all rows share" if self.sessions is None else f"{self.sessions} sessions"
+        if any(_threads(row) > 1 for row in self.rows):
+            at += " for each thread"
         if self.interleaved:
             return f"cost at {at}; ratios are paired round by round: median (lowest–highest)"
         return f"cost at {at}; runs of different times, not interleaved: ratios of all pairs, median (lowest–highest)"
@@ -132,9 +135,14 @@ def compare(runs: Sequence[StoredRun]) -> Comparison:
     return Comparison(
         rows=tuple(row for _, row in rows),
         names=tuple(f"{row.name} ({run.name})" if several else row.name for run, row in rows),
-        sessions=common_sessions([row.points for _, row in rows]),
+        sessions=common_sessions([(row.points, _threads(row)) for _, row in rows]),
         interleaved=not several,
     )
+
+
+def _threads(row: StoredRow) -> int:
+    """Threads of a shape that gives each its own."""
+    return int(row.facts["shape"].get("threads") or 1)
 
 
 def _text(spread: Spread | None, digits: int) -> str:

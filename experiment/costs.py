@@ -56,11 +56,16 @@ def by_round(points: Sequence[Point], sessions: int) -> dict[str, float]:
     }
 
 
-def common_sessions(rows: Sequence[Sequence[Point]]) -> int | None:
-    """The largest number of sessions that every row has valid listed points for; rows without any are left out."""
+def common_sessions(rows: Sequence[tuple[Sequence[Point], int]]) -> int | None:
+    """The largest number of sessions for each thread that every row has valid listed points for; rows without any are
+    left out. `rows`: points, and threads of a shape that gives each its own (1 in any other)."""
     measured = [
-        {point["sessions"] for point in points if point["status"] != "INVALID" and "listed" in str(point["purpose"])}
-        for points in rows
+        {
+            point["sessions"] // threads
+            for point in points
+            if point["status"] != "INVALID" and "listed" in str(point["purpose"])
+        }
+        for points, threads in rows
     ]
     shared = set.intersection(*filled) if (filled := [numbers for numbers in measured if numbers]) else set()
     return max(shared, default=None)

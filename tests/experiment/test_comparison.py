@@ -63,6 +63,16 @@ def test_a_row_that_is_another_at_its_shape_is_not_paired_again() -> None:
     assert [pair[:2] for pair in neighbours(at_two)] == [("gil", "multiprocess"), ("gil", "gil-h1")]
 
 
+def test_shapes_of_threads_are_compared_at_equal_sessions_for_each_thread(tmp_path: Path) -> None:
+    rows = {f"threads@quota-{n}x0.25": f"quota-{n}x0.25" for n in (1, 2)}
+    points = {label: ladder_points(1000, 500) for label in rows}
+    doubled = [{**point, "sessions": 2 * point["sessions"]} for point in points["threads@quota-2x0.25"]]
+    known = compare([read_run(store(tmp_path, manifest(rows), {**points, "threads@quota-2x0.25": doubled}))])
+    assert known.sessions == 200
+    assert known.how.startswith("cost at 200 sessions for each thread;")
+    assert known.lines()[1][3] == "1.000 (1.000–1.000, n=3)"
+
+
 def test_a_shape_is_a_factor_too() -> None:
     rows = manifest({"gil@quota-0.5": "quota-0.5", "gil@quota-0.25": "quota-0.25"})["rows"]
     assert factor(*rows.values()) == "shape quota-0.5 → quota-0.25"

@@ -22,11 +22,11 @@ from picows import WSMsgType
 from picows.picows import _make_test_ws_frame
 
 from gateway import Infer, Session, SessionSettings
-from tests.interpreters import python_of
 from tests.conformance.audio import Audio
 from tests.conformance.session import START, check_numbers
 from tests.conformance.session import Session as ClientSession
 from tests.conformance.wire import Address, open_wire
+from tests.interpreters import python_of
 from tests.simulator.conftest import ROOT, fast, request_h1
 from variants.picows_loops import connection as connection_module
 from variants.picows_loops.connection import Connection
