@@ -8,7 +8,7 @@ from typing import Any
 from experiment.capacity import title
 from experiment.comparison import Comparison, compare
 from experiment.stored import StoredRow, StoredRun
-from experiment.tables import ConfigError
+from experiment.tables import ConfigError, Slo
 
 
 def headline(run: StoredRun, picture: Path, page: Path) -> str:
@@ -65,16 +65,31 @@ def _factors(known: Comparison) -> str:
 
 
 def _failures(run: StoredRun) -> str:
-    """How often sessions failed in points of free-threaded rows: the public result's cliff, or its absence."""
+    """How often sessions failed where latency did not: the public result's cliff, or its absence."""
     free = [row for row in run.rows if row.interpreter.endswith("t")]
-    loads = [point["load"] for row in free for point in row.points if point["load"] is not None]
+    loads = [
+        point["load"]
+        for row in free
+        for point in row.points
+        if point["status"] != "INVALID" and _in_time(point["load"] or {}, run.slo)
+    ]
     partials = sum(load.get("partials") or 0 for load in loads)
     failures = sum(load.get("failures_total") or 0 for load in loads)
     stalls = sum((load.get("stalls") or {}).get("count") or 0 for load in loads)
     return (
-        f"In all {len(loads)} points of the free-threaded rows, with {partials} answers: {stalls} stalled sessions, "
-        f"{failures} failures of any kind."
+        f"Of the free-threaded rows' points, {len(loads)} kept every latency limit; in these, with {partials} answers: "
+        f"{stalls} stalled sessions, {failures} failures of any kind."
     )
+
+
+def _in_time(load: Mapping[str, Any], slo: Slo) -> bool:
+    """Whether every latency was measured and kept its limit."""
+    seen = [
+        ((load.get(f"{name}_ms") or {}).get(key), getattr(slo, f"{name}_{key}_ms"))
+        for name in ("newest", "oldest")
+        for key in ("p50", "p95")
+    ]
+    return all(value is not None and value <= limit for value, limit in seen)
 
 
 def _last(row: StoredRow, sessions: int | None, status: str) -> Mapping[str, Any] | None:
