@@ -9,8 +9,9 @@ from typing import Any
 from experiment.manifest import packages
 from experiment.setup import Environment, NotOnInterpreter, describe, ensure
 from experiment.tables import Foreign, Variant
+from variants.shared.build import GIL_WARNING
 
-GIL_TURNED_ON = "error:The global interpreter lock (GIL) has been enabled to load module:RuntimeWarning"
+GIL_TURNED_ON = f"error:{GIL_WARNING}:RuntimeWarning"
 """For `python -W`: an import that would turn the GIL back on fails, and its name is in the error."""
 
 
