@@ -12,7 +12,8 @@ option = $(if $($(1)),--$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help experiment ladder compare reproduce results notebooks conformance test check bench profile doctor lock clean
+.PHONY: help experiment ladder compare reproduce cliff results report notebooks conformance test check bench profile \
+	doctor lock clean
 
 help: ## list verbs and variables
 	@echo "make VERB [VARIABLE=value …]"
@@ -28,7 +29,7 @@ help: ## list verbs and variables
 #: ROUNDS       how often compare measures each row's cost (3)
 #: LADDER       compare: ladder of experiments.toml, or no for costs alone (confirm)
 #: RUNS         compare: stored runs, results/a,results/b
-#: RUN          results, notebooks: folder of a run, or its evidence file
+#: RUN          results, report, notebooks: folder of a run, or its evidence file
 #: RESUME       folder of an interrupted run to take up again
 #: DRY_RUN      1: print the points, the time each takes and the total; start nothing
 #: PRUNE        results: remove runs begun more than so many days ago
@@ -57,8 +58,14 @@ compare: ## rows side by side (VARIANTS, ROUNDS, LADDER), interleaved in time; o
 		$(call option,SESSIONS,sessions) $(call option,ROUNDS,rounds) $(call option,LADDER,ladder) \
 		$(call option,HARNESS,harness) $(call option,RUNS,runs) $(CAMPAIGN)
 
-reproduce: ## the public benchmark's rows beside ours, in its shapes (TIMING, full by default)
+reproduce: ## the public benchmark's rows beside ours, in its shapes (TIMING: full, or quick for first brackets)
 	@$(LAB) harness -- -m experiment reproduce $(CAMPAIGN)
+
+cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics (DRY_RUN says how long)
+	@$(LAB) profiles -- -m profiles cliff $(call option,RESULTS,results) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
+report: ## a stored run (RUN) as a folder and a zip, ready to attach to an issue
+	@$(LAB) profiles -- -m profiles report $(call option,RUN,run)
 
 results: ## list stored runs; RUN: its table and picture again; PRUNE: remove old ones
 	@$(LAB) harness -- -m experiment results $(call option,RUN,run) $(call option,PRUNE,prune) $(call option,RESULTS,results)
@@ -78,7 +85,7 @@ check: ## ruff and mypy
 	@$(LAB) test -- -m ruff format --check --quiet .
 	@$(LAB) test -- -m mypy
 
-bench: ## what core, load generator and simulator cost by themselves
+bench: ## what core, kernel, load generator and simulator cost by themselves
 	@$(LAB) test -- -m experiment bench
 
 profile: ## flame graphs or scheduling of one point (VARIANT, SESSIONS, PROFILER), and what profiling it cost

@@ -1,23 +1,30 @@
-"""`make bench`: the costs of the parts, each alone: core (on both builds), load generator, simulator."""
+"""`make bench`: what each part costs alone: core and kernel floor (on both builds), load generator, simulator."""
 
+import json
 import subprocess
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyperf
 from rich import box
 from rich.table import Table
 
 from experiment.config import CHECKOUT
+from experiment.costs import Spread
 from experiment.host import usable_cpus
 from experiment.progress import Display
 from experiment.setup import SetupError, ensure
 from experiment.stand import HARNESS_PYTHON
-from experiment.table import report_console
+from experiment.store import write_json
+from experiment.table import lines_table, report_console
 from experiment.tables import ConfigError
 
-PARTS = ("core", "loadgen", "simulator")
+PARTS = ("core", "floor", "loadgen", "simulator")
 BUILDS = ("3.14", "3.14t")
+FLOOR_SESSIONS = (250, 1000)
+FLOOR_TURNS = 3
+FLOOR_KEYS = ("total_us", "user_us", "system_us")
 
 
 def run_benchmarks(only: tuple[str, ...], display: Display) -> None:
@@ -33,6 +40,8 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> None:
     folder.mkdir(parents=True)
     if "core" in chosen:
         _core(folder, display)
+    if "floor" in chosen:
+        _floor(folder, display)
     for part in ("loadgen", "simulator"):
         if part in chosen:
             subprocess.run([HARNESS_PYTHON, "-m", f"{part}.bench"], cwd=CHECKOUT, check=True)
@@ -62,6 +71,39 @@ def _core(folder: Path, display: Display) -> None:
     for name in names:
         table.add_row(name, *(_cell(suite.get_benchmark(name)) for suite in suites.values()))
     report_console().print(table)
+
+
+def _floor(folder: Path, display: Display) -> None:
+    """The kernel's part of a draining gateway's session-second, at two sizes, three times in turn on each build."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    environments = []
+    for build in BUILDS:
+        try:
+            environments.append(ensure("bench", build, allow_stand_in=True, report=display.note))
+        except SetupError as error:
+            display.note(f"the floor on {build} is left out: {error}")
+    display.note(f"kernel floor of a draining gateway, about {len(environments) * FLOOR_TURNS * 2 * 13} s")
+    for _ in range(FLOOR_TURNS):
+        for environment in environments:
+            for sessions in FLOOR_SESSIONS:
+                command = [str(environment.python), "-m", "experiment.benches.floor", "--sessions", str(sessions)]
+                done = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
+                found.setdefault(environment.interpreter.tag, []).append(json.loads(done.stdout))
+    write_json(folder / "floor.json", found)
+    lines = [
+        (f"CPython {tag}", str(sessions), *(f"{_middle(turns, sessions, key)}" for key in FLOOR_KEYS))
+        for tag, turns in found.items()
+        for sessions in FLOOR_SESSIONS
+    ]
+    headings = ("interpreter", "sessions", "µs per session-s (range)", "user", "system")
+    report_console().print(
+        lines_table("kernel floor of a draining gateway, 250 polls a second included", headings, lines)
+    )
+
+
+def _middle(turns: list[dict[str, Any]], sessions: int, key: str) -> str:
+    spread = Spread.of([turn[key] for turn in turns if turn["sessions"] == sessions])
+    return "–" if spread is None else spread.text(1)
 
 
 def _cell(benchmark: pyperf.Benchmark) -> str:

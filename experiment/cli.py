@@ -110,7 +110,7 @@ def doctor() -> None:
 
 @app.command()
 def bench(
-    only: Annotated[list[str] | None, typer.Option(help="core, loadgen or simulator; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="core, floor, loadgen or simulator; may be repeated.")] = None,
 ) -> None:
     """Costs of the core, the load generator and the simulator, each alone."""
     from experiment.bench import run_benchmarks

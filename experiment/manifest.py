@@ -65,7 +65,7 @@ def make_manifest(
         "lab": commit(),
         "ask": asdict(campaign.ask),
         "searches": {row.label: _search(row) for row in campaign.rows},
-        "timing": {"name": campaign.ask.timing, **timing.model_dump()},
+        "timing": {"name": campaign.ask.timing, **timing.model_dump(exclude_defaults=True)},
         "slo": config.slo.model_dump(),
         "harness": config.harness.model_dump(),
         "simulator": config.simulator.model_dump(),

@@ -59,6 +59,8 @@ class Plan:
     """None for an external gateway: the harness then takes any core."""
     target: Address | None
     infer_port: int
+    hold_stalled_s: float = 0.0
+    """So long the load generator spares a session that stands still every time limit, so that it can be looked at."""
 
     @property
     def name(self) -> str:

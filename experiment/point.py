@@ -18,7 +18,8 @@ from experiment.store import PointFolder, read_json, write_json
 from experiment.verdict import judge
 
 Observer = Callable[[str, Mapping[str, Role]], Awaitable[None]]
-"""Looks on from outside: told each phase as it begins ("ramp", "warmup", "measure", "drain"), and the roles by name.
+"""Looks on from outside: told each phase as it begins ("ramp", "warmup", "measure", "drain"), once when sessions stand
+still while others go on ("stall"), and the roles by name.
 What it starts in a phase it ends in a later one; the load does not wait for it, the end of the point does."""
 
 DRAIN_S = 25.0
@@ -103,6 +104,9 @@ class _Watch:
                         self._event(event := json.loads(line))
                         if event["event"] == "phase":
                             observations.start_soon(self._observe, event["phase"])
+                        elif 0 < event["still"] < event["open"] and not self._saw_stall:
+                            self._saw_stall = True
+                            observations.start_soon(self._observe, "stall")
                 exit_ = await self._roles["loadgen"].wait()
                 if exit_.status != 0:
                     self.notes.append(f"{exit_.how}: see {exit_.log.name}")
@@ -131,6 +135,7 @@ class _Watch:
             self._stage.update(self._phase, self._live(event))
 
     _phase = "ramp"
+    _saw_stall = False
     _last_gateway: Snapshot | None = None
 
     def _live(self, event: dict[str, Any]) -> str:
@@ -139,6 +144,8 @@ class _Watch:
             words.append(f"newest p50/p95 {event['newest_p50_ms']:.0f}/{event['newest_p95_ms']:.0f} ms")
         if event["failures"]:
             words.append(f"{event['failures']} failures")
+        if event["still"]:
+            words.append(f"{event['still']} stand still")
         if "gateway" in self._roles:
             before, now = self._last_gateway, self.sampler.snapshot("gateway")
             if before and now.cpu_us is not None and before.cpu_us is not None and now.at_s > before.at_s:
@@ -169,12 +176,15 @@ def _summarise(
             "cpu": None if cpu_us is None else cpu_us / 1e6 / (window["wall_s"] or 1),
             "rss_bytes_max": window.get("rss_bytes_max"),
         }
+    notes = list(watch.notes)
+    if plan.hold_stalled_s:
+        notes.append(f"time limits of sessions that stand still were paused, {plan.hold_stalled_s:g} s long")
     summary = {
         "sessions": sessions,
         "status": verdict.status,
         "external": plan.target is not None,
         "reasons": list(verdict.reasons),
-        "notes": watch.notes,
+        "notes": notes,
         "gates": [asdict(gate) for gate in verdict.gates],
         "harness": [asdict(gate) for gate in verdict.harness],
         "load": load,

@@ -39,9 +39,11 @@ def shapes(config: Config) -> tuple[tuple[str, ...], str]:
 
 
 def ask(timing: str, wanted: tuple[str, ...]) -> Ask:
-    """The campaign: the confirming ladder of every row at every shape, interleaved."""
+    """Every row at every shape, interleaved; brackets are confirmed at the full timing, first ones else."""
     rows = VARIANTS if SHAPES[1] in wanted else (*VARIANTS, STAND_IN_ROW)
-    return Ask("reproduce", rows, wanted, timing, ladder="confirm", lenient_shapes=True)
+    return Ask(
+        "reproduce", rows, wanted, timing, ladder="confirm" if timing == "full" else "default", lenient_shapes=True
+    )
 
 
 def lines(run: StoredRun) -> list[tuple[str, ...]]:

@@ -119,7 +119,7 @@ class Stand:
             [
                 *(str(HARNESS_PYTHON), "-m", "loadgen", "--url", gateway.websocket_url, "--sessions", str(sessions)),
                 *("--workers", str(config.harness.loadgen_workers), "--seed", str(config.harness.seed)),
-                *("--out", str(out)),
+                *("--hold-stalled-s", str(self._plan.hold_stalled_s), "--out", str(out)),
                 *self._plan.timing.arguments(),
             ],
             self._plan.harness_limits,

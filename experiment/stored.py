@@ -14,7 +14,7 @@ from experiment.store import read_json, write_json
 from experiment.tables import ConfigError, Slo
 
 _INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
-_MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
+MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
 _POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
 _LOAD_KEYS = ("newest_ms", "oldest_ms", "send_lateness_ms", "partials", "failures", "failures_total", "stalls")
 
@@ -137,7 +137,7 @@ def runs(results: Path) -> list[StoredRun]:
 def write_evidence(run: StoredRun, path: Path) -> None:
     """The compact form, for good."""
     manifest = {key: value for key, value in run.manifest.items() if key != "notes"}
-    manifest["machine"] = {key: manifest["machine"].get(key) for key in _MACHINE_KEYS}
+    manifest["machine"] = {key: manifest["machine"].get(key) for key in MACHINE_KEYS}
     manifest["interpreters"] = {name: _interpreter(facts) for name, facts in manifest["interpreters"].items()}
     manifest["rows"] = {
         row.name: {**row.facts, "interpreter": _interpreter(row.facts["interpreter"])} for row in run.rows

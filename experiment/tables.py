@@ -72,6 +72,8 @@ class Timing(_Table):
     spread_s: Annotated[float, Field(ge=0)]
     warmup_s: Annotated[float, Field(ge=0)]
     measure_s: Positive
+    burst_frames: Count = 1
+    """Frames that a session sends at once; above 1 it is no load of the contract, and gives no ceiling."""
 
     @property
     def total_s(self) -> float:
@@ -173,6 +175,46 @@ class Variant(_Table):
         return options
 
 
+class Cell(_Table):
+    """One server of the reproducer's application: which Granian on which build, and the factors that may matter."""
+
+    about: str
+    environment: str
+    interpreter: Literal["3.14", "3.14t"] = "3.14t"
+    runtime: Literal["st", "mt"] = "mt"
+    loop: Literal["asyncio", "uvloop"] = "asyncio"
+    cpus: Literal["all", "one", "quota"] = "all"
+    """all: of the machine; one: pinned; quota: one vCPU of CFS time, over all."""
+    spin_us: Annotated[float, Field(ge=0)] = 80
+    """The amplifier: longest spin between calling `receive()` and awaiting it."""
+
+
+class CliffPoint(_Table):
+    """One point of a whole gateway, with forensics."""
+
+    variant: str
+    timing: str
+
+
+class Cliff(_Table):
+    """`make cliff`: cells in turn, then points."""
+
+    reference: str
+    clients: Count
+    turns: Count
+    turn_s: Positive
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    shape: str
+    sessions: Count
+    cells: Annotated[dict[str, Cell], Field(min_length=1)]
+    points: list[CliffPoint]
+
+    def model_post_init(self, _: object) -> None:
+        """The reference is one of the cells."""
+        if self.reference not in self.cells:
+            raise ValueError(f"reference: expected one of {', '.join(self.cells)}, got {self.reference!r}")
+
+
 class Foreign(_Table):
     """A gateway that is not ours, as a row: started by a command line; pinned, measured and judged like the others.
 
@@ -213,6 +255,7 @@ class Config(_Table):
     ladders: dict[str, Ladder]
     variants: dict[str, Variant]
     foreign: dict[str, Foreign] = {}
+    cliff: Cliff | None = None
 
     def model_post_init(self, _: object) -> None:
         """A name is one row's."""

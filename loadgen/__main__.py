@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from loadgen.fleet import Event, WorkerDied, run_fleet
 from loadgen.schedule import Timing
+from loadgen.shared import Limits
 from loadgen.summary import write_files
 from loadgen.worker import Plan, resolve
 
@@ -24,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         timing = Timing(ramp_s=args.ramp_s, spread_s=args.spread_s, warmup_s=args.warmup_s, measure_s=args.measure_s)
-        plan = Plan(args.url, args.sessions, timing, args.workers, args.seed)
+        limits = Limits(hold_s=args.hold_stalled_s)
+        plan = Plan(args.url, args.sessions, timing, args.workers, args.seed, limits, args.burst_frames)
         resolve(plan.url)
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
@@ -52,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         ("spread", "see ramp"),
     ):
         parser.add_argument(f"--{name}-s", type=float, required=True, metavar="SECONDS", help=what)
+    parser.add_argument("--burst-frames", type=_positive, default=1, help="frames that a session sends at once")
+    hold = "a session that stands still is spared every limit so much longer, for a look at the gateway"
+    parser.add_argument("--hold-stalled-s", type=float, default=0.0, metavar="SECONDS", help=hold)
     parser.add_argument("--workers", type=_positive, default=1, help="processes; session s goes to s %% workers")
     parser.add_argument("--seed", type=_natural, default=1, help="of the frames' masks")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")

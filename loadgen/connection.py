@@ -46,6 +46,7 @@ class Connection:
         self._pending: deque[tuple[bytes | memoryview, int]] = deque()  # (bytes, frame number; 0 if not audio)
         self._pending_frames = 0
         self._took_s = 0.0  # when the socket last took a byte, or first took none
+        self._progress_s = 0.0  # when a message last covered frames, or the session started
         self._fragments: list[bytes] = []
 
     # Opening
@@ -90,7 +91,7 @@ class Connection:
             return
         self.ledger.connect_s = now_s - self.since_s
         self._protocol.send_text(START_MESSAGE)
-        self.ledger.start_s = self._shared.clock()
+        self.ledger.start_s = self._progress_s = self._shared.clock()
         self._enter(State.STREAMING)
         self._write_protocol_data()
 
@@ -282,6 +283,7 @@ class Connection:
         message = read_message(text)
         ledger = self.ledger
         answered = isinstance(message, Partial)
+        self._progress_s = now_s
         ledger.cover(message.oldest, message.newest, self.frames_sent, answered=answered)
         self._shared.rows.append((ledger.session, now_s, message))
         if isinstance(message, Partial):
@@ -305,7 +307,7 @@ class Connection:
     def on_time(self, now_s: float, end_s: float) -> None:
         """Apply the time limits; `end_s` is the end of `measure`."""
         limits, waited_s = self._shared.limits, now_s - self.since_s
-        if self.state is State.DONE:
+        if self.state is State.DONE or self._held(now_s):
             return
         if self.state in (State.CONNECTING, State.UPGRADING):
             if waited_s >= limits.connect_s:
@@ -321,6 +323,15 @@ class Connection:
             self._close()
         elif now_s - end_s >= limits.session_s:
             self._fail("session", f"still open {limits.session_s} s past its end")
+
+    def stands_still(self, now_s: float) -> bool:
+        """Whether it streams, or waits for its last answer, and nothing has been covered for `stall_s`."""
+        waits = self.state in (State.STREAMING, State.DRAINING)
+        return waits and now_s - self._progress_s >= self._shared.limits.stall_s
+
+    def _held(self, now_s: float) -> bool:
+        limits, still_s = self._shared.limits, now_s - self._progress_s
+        return self.stands_still(now_s) and still_s < limits.stall_s + limits.hold_s
 
     def _close(self) -> None:
         self.ledger.sent = self.frames_sent

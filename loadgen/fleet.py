@@ -175,5 +175,6 @@ class _Conductor:
                 "newest_p50_ms": None if p50_ms is None else round(p50_ms, 3),
                 "newest_p95_ms": None if p95_ms is None else round(p95_ms, 3),
                 "late_ms": round(max(report.late_ms for report in fresh), 3),
+                "still": sum(report.still for report in latest),
             }
         )

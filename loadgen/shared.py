@@ -32,6 +32,8 @@ class Limits:
     session_s: float = 15.0
     last_answer_s: float = 3.0
     stall_s: float = 3.0
+    hold_s: float = 0.0
+    """So long past `stall_s` a session that stands still is spared every limit, for a look at the gateway."""
 
 
 class State(Enum):
@@ -46,7 +48,7 @@ class State(Enum):
 
 
 class Slot:
-    """The sessions whose frames are due in the same millisecond of every 20, as parallel lists for one tight loop.
+    """The sessions that send in the same millisecond of every 20 (of every burst), as lists for one tight loop.
 
     `rounds` counts how often the slot was served; `lead_s` is how far before the slot's beginning its earliest frame
     is due.

@@ -23,7 +23,7 @@ from loadgen.connection import Connection
 from loadgen.frames import WIRE_BYTES, WireFrames
 from loadgen.ledger import Failure, SessionLedger
 from loadgen.samples import Row, Table, tabulate
-from loadgen.schedule import SLOT_S, SLOTS_PER_FRAME, Timing, slot_of, start_offsets_s
+from loadgen.schedule import FRAME_INTERVAL_S, SLOT_S, SLOTS_PER_FRAME, Timing, slot_of, start_offsets_s
 from loadgen.shared import Exhaustion, Limits, Shared, Slot, State
 
 _EVENTS_AT_ONCE = 32
@@ -42,6 +42,8 @@ class Plan:
     workers: int = 1
     seed: int = 1
     limits: Limits = field(default_factory=Limits)
+    burst_frames: int = 1
+    """Frames that a session sends at once, when the last of them is due; 1: each when it is due itself."""
 
 
 class Progress(NamedTuple):
@@ -54,6 +56,8 @@ class Progress(NamedTuple):
     failures: int
     newest_ms: npt.NDArray[np.float64]
     late_ms: float
+    still: int
+    """Sessions that stand still just now; after the run `stalls` says which of them stalled."""
 
 
 @dataclass(slots=True)
@@ -127,8 +131,9 @@ class Worker:
         mine = sorted((offsets_s[session], session) for session in range(number, plan.sessions, plan.workers))
         self._connections = [Connection(session, self._shared) for _, session in mine]
         self._offsets_s = [offset_s for offset_s, _ in mine]
-        self._slots = [Slot() for _ in range(SLOTS_PER_FRAME)]
-        self._joins: dict[int, list[Connection]] = {}  # by the slot in which a session's first frame is due
+        self._burst_s = (plan.burst_frames - 1) * FRAME_INTERVAL_S  # from a burst's first due time to its last
+        self._slots = [Slot() for _ in range(SLOTS_PER_FRAME * plan.burst_frames)]
+        self._joins: dict[int, list[Connection]] = {}  # by the slot in which a session's first frames go out
         self._opening: set[Connection] = set()
         self._open = 0
         self._index = 0  # of the slot being served
@@ -173,6 +178,7 @@ class Worker:
         offsets_s, connections = self._offsets_s, self._connections
         launched, to_launch = 0, len(connections)
         broken: list[tuple[Connection, OSError]] = []
+        burst = range(self._plan.burst_frames)
         measure_slot = slot_of(self._plan.timing.measure_start_s)
         cpu_at_measure_s = time.process_time()
         next_report_s = _REPORT_S
@@ -186,21 +192,22 @@ class Worker:
             if index == measure_slot:
                 cpu_at_measure_s = time.process_time()
 
-            slot = slots[index % SLOTS_PER_FRAME]
+            slot = slots[index % len(slots)]
             if index in self._joins:
                 self._join(slot, index)
             sends = slot.sends
             if sends:
-                for send, frame, connection in zip(sends, map(next, slot.cycles), slot.connections, strict=True):
-                    try:
-                        taken = send(frame)
-                        if taken != WIRE_BYTES:
-                            connection.came_short(frame, taken)
-                    except BlockingIOError:
-                        connection.came_short(frame, 0)
-                    except OSError as error:
-                        broken.append((connection, error))
-                slot.rounds += 1
+                for _ in burst:
+                    for send, frame, connection in zip(sends, map(next, slot.cycles), slot.connections, strict=True):
+                        try:
+                            taken = send(frame)
+                            if taken != WIRE_BYTES:
+                                connection.came_short(frame, taken)
+                        except BlockingIOError:
+                            connection.came_short(frame, 0)
+                        except OSError as error:
+                            broken.append((connection, error))
+                    slot.rounds += 1
                 late_slots.append(index)
                 late_s.append(monotonic() - at + slot.lead_s)
                 late_frames.append(len(sends))
@@ -254,7 +261,8 @@ class Worker:
                 start_s = connection.ledger.start_s
                 assert start_s is not None
                 session = connection.ledger.session
-                connection.join(slot, cycle(self._frames.cycle_of(session)), index * SLOT_S - start_s)
+                lead_s = index * SLOT_S - start_s - self._burst_s
+                connection.join(slot, cycle(self._frames.cycle_of(session)), lead_s)
 
     def _handle_events(self, timeout_s: float, until: float) -> None:
         """Handle what has come in; go on past the first batch only while it is not yet `until` (monotonic)."""
@@ -293,7 +301,7 @@ class Worker:
                     connection.drain()
                 else:
                     # Not this slot, whose joins are done; with the loop late, the right one is further on.
-                    index = max(slot_of(start_s), self._index + 1)
+                    index = max(slot_of(start_s + self._burst_s), self._index + 1)
                     self._joins.setdefault(index, []).append(connection)
         if connection.state is State.DONE and before is not State.DONE:
             self._open -= 1
@@ -314,6 +322,7 @@ class Worker:
             failures=ended + errors,
             newest_ms=newest_ms,
             late_ms=worst_s * 1000,
+            still=sum(connection.stands_still(now_s) for connection in self._connections),
         )
 
     def _result(self, user_s: float, system_s: float, measured_s: float) -> WorkerResult:

@@ -7,6 +7,7 @@ import json
 import resource
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from experiment.stand import HARNESS_PYTHON
 from experiment.store import RunFolder, write_json
 from experiment.tables import ConfigError
 from profiles.flamegraph import page
-from profiles.profilers import PROFILERS, Profiler, Target
+from profiles.profilers import HOLD_STALLED_S, PROFILERS, Forensics, Profiler, Target
 from profiles.stacks import format_collapsed, hottest, parse_collapsed, speedscope, without_folders
 
 _PATHS = (
@@ -36,8 +37,8 @@ _PATHS = (
 )
 
 
-class _Around:
-    """The observer of `experiment.point`: profiles from "measure" to "drain"."""
+class Around:
+    """The observer of `experiment.point`: profiles from "measure" to "drain"; tells the profiler of a stall."""
 
     def __init__(self, profiler: Profiler, launch: Launch, folder: Path) -> None:
         self._profiler, self._launch, self._folder = profiler, launch, folder
@@ -53,6 +54,9 @@ class _Around:
             target = Target(gateway.pid, pids, self._launch.python, tag.endswith("t"), gateway.group.usage)
             await self._profiler.start(target, self._folder)
             self._started.set()
+        elif phase == "stall" and isinstance(self._profiler, Forensics):
+            await self._started.wait()
+            await self._profiler.look()
         elif phase == "drain" and self._started.is_set():
             self.facts = await self._profiler.stop()
 
@@ -67,6 +71,8 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     """
     (row,) = campaign.rows
     plan = checked(row.plan, profiler_name)
+    if profiler_name == "forensics":
+        plan = replace(plan, hold_stalled_s=HOLD_STALLED_S)
     started = datetime.now().astimezone()
     notes = clean_leftovers(plan.results)
     assert plan.variant is not None
@@ -77,7 +83,7 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     place.mkdir()
     sessions = plan.sessions[0]
     profiler = PROFILERS[profiler_name]()
-    around = _Around(profiler, launch, place)
+    around = Around(profiler, launch, place)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with on_harness_cpus(plan):

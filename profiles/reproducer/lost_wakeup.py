@@ -46,14 +46,14 @@ async def app(_scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "websocket.send", "text": "ack"})
 
 
-def serve(port: int, runtime: str) -> None:
+def serve(port: int, runtime: str, loop: str) -> None:
     """Run Granian until a signal ends it."""
     from granian import Granian
 
     options: dict[str, Any] = {
         "interface": "asginl",
         "runtime_mode": runtime,
-        "loop": "asyncio",
+        "loop": loop,
         "http": "1",
         "log_enabled": False,
     }
@@ -132,12 +132,13 @@ def main() -> int:
     parser.add_argument("--spin-us", type=float, default=80, help="longest spin; 0: none (default 80)")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--runtime", choices=("mt", "st"), default="mt", help="Granian's runtime mode (default mt)")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="uvloop must be installed")
     parser.add_argument("--limit-s", type=float, help="instead of the time computed from the rate")
     parser.add_argument("--hold-s", type=float, default=0, help="keep a stall this long, for a look at the server")
     parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(arguments.serve, arguments.runtime)
+        serve(arguments.serve, arguments.runtime, arguments.loop)
         return 0
     build = "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else "GIL"
     cores = len(os.sched_getaffinity(0))
@@ -145,7 +146,8 @@ def main() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, Path(__file__).name, "--serve", str(port), "--runtime", arguments.runtime]
+    factors = ["--runtime", arguments.runtime, "--loop", arguments.loop]
+    command = [sys.executable, Path(__file__).name, "--serve", str(port), *factors]
     environment = {**os.environ, "SPIN_US": str(arguments.spin_us)}
     server = subprocess.Popen(command, cwd=Path(__file__).parent, env=environment, stderr=subprocess.DEVNULL)
     print(f"server process {server.pid}, port {port}", flush=True)

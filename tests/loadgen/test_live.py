@@ -1,5 +1,6 @@
 """The worker against a real gateway on a real socket: honest, and wrong in every way that has a name."""
 
+import dataclasses
 import resource
 import socket
 import time
@@ -212,3 +213,22 @@ def test_no_frame_leaves_early_though_the_loop_runs_late_and_slots_are_shared(mo
         else:
             assert ledger.failure is None
             assert ledger.sent == ledger.answered == ledger.due > 50
+
+
+def test_bursts_are_never_early_and_all_of_them_arrive() -> None:
+    with TinyGateway() as gateway:
+        summary, _, run = run_in_process(Plan(gateway.url, 3, TIMING, limits=LIMITS, burst_frames=10))
+    assert summary["failures_total"] == 0
+    assert summary["frames"]["sent"] == summary["frames"]["answered"] > 300
+    assert summary["frames"]["sent"] == 10 * int(run.results[0].send_frames.sum())
+    assert run.samples["newest_ms"].min() >= 0
+
+
+def test_a_session_that_stands_still_is_spared_while_it_is_looked_at() -> None:
+    held = dataclasses.replace(LIMITS, hold_s=4.0)
+    with TinyGateway({0: "stall"}) as gateway:
+        _, _, at_once = run_in_process(Plan(gateway.url, 2, TIMING, limits=LIMITS))
+        summary, reports, later = run_in_process(Plan(gateway.url, 2, TIMING, limits=held))
+    assert max(report.still for report in reports) == 1
+    assert later.ended_s > at_once.ended_s + 0.5
+    assert summary["failures"]["stalled"] == 1

@@ -1,0 +1,208 @@
+"""`make report RUN=…`: a stored run as a folder, and one zip, ready to attach to an issue tracker.
+
+One Markdown page (question, versions, shape, tables, what was seen, how to run it again), pictures as PNG and SVG,
+flame graphs, forensics, and the minimal reproducer where it belongs. No absolute path, host name or user name is in it.
+"""
+
+import getpass
+import json
+import re
+import shutil
+import socket
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from experiment.capacity import draw, text, write_capacity
+from experiment.comparison import compare
+from experiment.config import CHECKOUT
+from experiment.figure import rows_figure
+from experiment.store import read_json, write_json
+from experiment.stored import MACHINE_KEYS, read_run
+from experiment.table import markdown
+from profiles.cliff import EVIDENCE
+from profiles.cliff_evidence import compact
+from profiles.cliff_figures import draw_all
+from profiles.cliff_page import page as cliff_page
+
+MOST_ZIP_BYTES = 10_000_000
+REPRODUCER = CHECKOUT / "profiles" / "reproducer" / "lost_wakeup.py"
+_TEXT = {".md", ".json", ".html", ".svg", ".txt", ".csv", ".py"}
+_ABSOLUTE = re.compile(r"(?<![\w./:<&-])/(?:[\w.+@-]+/)+(?=[\w.+@-])")
+"""The folders of an absolute path of two parts or more; what it ends in stays."""
+
+
+def report(run: Path) -> tuple[Path, Path]:
+    """Write `<run>/report/` and `<run>/report.zip`, and return them.
+
+    Raises:
+        ConfigError: `run` is no folder of a run.
+        RuntimeError: the zip would be larger than an issue tracker takes.
+    """
+    folder = run / "report"
+    if folder.exists():
+        shutil.rmtree(folder)
+    if (evidence := read_json(run / EVIDENCE)) is not None:
+        folder.mkdir()
+        _cliff(evidence, folder)
+    elif (profile := read_json(run / "profile" / "profile.json")) is not None:
+        folder.mkdir()
+        _profile(run, profile, folder)
+    else:
+        found = read_run(run)
+        folder.mkdir()
+        pictures = [folder / f"latency{suffix}" for suffix in (".svg", ".png")]
+        write_capacity(found, folder)
+        draw(found, pictures[1])
+        if len(found.rows) > 1:
+            for suffix in (".svg", ".png"):
+                rows_figure(found.name, compare([found]).bars(), folder / f"rows{suffix}")
+            pictures.append(folder / "rows.png")
+        (folder / "capacity.md").unlink()
+        _page(folder, [text(found), *_shown(pictures), _versions(found.manifest), _again(found.manifest)])
+    _clean(folder)
+    return folder, _zipped(folder, run / "report.zip")
+
+
+def _cliff(evidence: Mapping[str, Any], folder: Path) -> None:
+    small = compact(evidence)
+    write_json(folder / EVIDENCE, small)
+    pictures = draw_all(small, None, folder, (".png", ".svg"))
+    shutil.copy(REPRODUCER, folder)
+    _page(folder, [cliff_page(small, None, [picture.name for picture in pictures], None)])
+
+
+def _profile(run: Path, profile: Mapping[str, Any], folder: Path) -> None:
+    manifest = read_json(run / "manifest.json") or {}
+    for file in sorted((run / "profile").iterdir()):
+        if file.suffix in _TEXT:
+            shutil.copy(file, folder)
+    slowed = profile["slowed"]
+    parts = [
+        f"# {profile['title']}",
+        "Where does a gateway's time go at this load? Flame graphs open in any browser; `.speedscope.json` files in "
+        "speedscope; `.txt` files are collapsed stacks.",
+        _slowed(slowed),
+    ]
+    names = [file.name for file in sorted(folder.glob("*.html"))]
+    if names:
+        parts.append("\n".join(f"- [{name}]({name})" for name in names))
+    for name, frames in profile["hottest"].items():
+        lines = [[frame, f"{share:.1%}"] for frame, share in frames]
+        parts.append(f"Hottest frames, {name} (share of samples that a frame is the innermost of):")
+        parts.append(markdown(("frame", "share"), lines))
+    if pictures := _flames(profile, folder):
+        parts += _shown(pictures)
+    if threads := profile["facts"].get("threads"):
+        parts.append(_threads(threads))
+    for finding in profile["facts"].get("findings", []):
+        stack = "\n".join(f"    {frame}" for frame in finding["stack"])
+        parts.append(f"**{finding['kind']}**: {finding['what']}\n\n{stack}")
+        if finding["kind"] == "lost wake-up" and not (folder / REPRODUCER.name).exists():
+            shutil.copy(REPRODUCER, folder)
+    _page(folder, [*parts, _versions(manifest), _again(manifest, profile["profiler"])])
+
+
+def _flames(profile: Mapping[str, Any], folder: Path) -> list[Path]:
+    """The hottest frames as bars: what a tracker shows without a click."""
+    frames = [pair for found in profile["hottest"].values() for pair in found][:15]
+    if not frames:
+        return []
+    figure = Figure(figsize=(9, 1 + 0.3 * len(frames)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(frames), 0, -1), [share * 100 for _, share in frames], color="tab:orange")
+    axes.set_yticks(range(len(frames), 0, -1), [frame[-60:] for frame, _ in frames], fontsize=7)
+    axes.set_xlabel("% of samples")
+    axes.set_title(str(profile["title"]), fontsize=9)
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
+        for suffix in (".png", ".svg"):
+            figure.savefig(folder / f"hottest{suffix}", metadata={"Date": None} if suffix == ".svg" else None, dpi=140)
+    return [folder / "hottest.png"]
+
+
+def _slowed(slowed: Mapping[str, Any]) -> str:
+    if slowed["ratio"] is None:
+        return "What profiling cost was not measured."
+    return (
+        f"{slowed['us_per_session_second']:.0f} µs per session-second without the profiler, "
+        f"{slowed['us_per_session_second_profiled']:.0f} with it: × {slowed['ratio']:.2f}."
+    )
+
+
+def _threads(threads: list[dict[str, Any]]) -> str:
+    keys = ("on_cpu_ms", "run_queue_wait_ms", "voluntary_switches", "involuntary_switches")
+    lines = [
+        [str(thread["name"]), *("–" if thread[key] is None else f"{thread[key]:.0f}" for key in keys)]
+        for thread in threads
+    ]
+    return markdown(("thread", "on CPU ms", "run-queue wait ms", "voluntary switches", "involuntary switches"), lines)
+
+
+def _versions(manifest: Mapping[str, Any]) -> str:
+    machine = {key: manifest.get("machine", {}).get(key) for key in MACHINE_KEYS}
+    lines = ["## What ran", *(f"- {key}: {value}" for key, value in machine.items() if value is not None)]
+    for name, row in manifest.get("rows", {}).items():
+        shape = {key: value for key, value in row["shape"].items() if value is not None}
+        lines.append(f"- {name}: shape {json.dumps(shape)}, CPUs {json.dumps(row['cpus'])}")
+        if facts := row.get("interpreter"):
+            packages = ", ".join(f"{package} {version}" for package, version in facts["packages"].items())
+            lines.append(f"  CPython {facts.get('tag')}, GIL enabled: {facts.get('gil_enabled')}; {packages}")
+    lines.append(f"- laboratory: commit {manifest.get('lab', {}).get('commit')}")
+    return "\n".join(lines)
+
+
+def _again(manifest: Mapping[str, Any], profiler: str | None = None) -> str:
+    ask = manifest["ask"]
+    options = [f"SHAPE={','.join(ask['shapes'])}", f"TIMING={ask['timing']}"]
+    options.insert(0, f"{'VARIANTS' if ask['verb'] == 'compare' else 'VARIANT'}={','.join(ask['variants'])}")
+    options += [f"{name.upper()}={ask[name]}" for name in ("sessions", "harness") if ask.get(name)]
+    if profiler is not None:
+        options.append(f"PROFILER={profiler}")
+    if ask["verb"] == "reproduce":
+        options = [f"TIMING={ask['timing']}"]
+    return f"## How to run it again\n\n    make {ask['verb']} {' '.join(options)}"
+
+
+def _shown(pictures: list[Path]) -> list[str]:
+    return [f"![{picture.stem}]({picture.name})" for picture in pictures if picture.suffix == ".png"]
+
+
+def _page(folder: Path, parts: list[str]) -> None:
+    (folder / "report.md").write_text("\n\n".join(part.rstrip() for part in parts) + "\n", encoding="utf-8")
+
+
+def _clean(folder: Path) -> None:
+    """Take out what names the machine or its owner."""
+    for file in folder.iterdir():
+        if file.suffix in _TEXT:
+            before = file.read_text(encoding="utf-8")
+            after = anonymous(before)
+            if after != before:
+                file.write_text(after, encoding="utf-8")
+
+
+def anonymous(words: str) -> str:
+    """Without the checkout's and other absolute paths, this host's name and its user's."""
+    words = words.replace(f"{CHECKOUT}/", "").replace(str(CHECKOUT), "<checkout>")
+    words = _ABSOLUTE.sub("…/", words)
+    for name, stands_for in ((socket.gethostname(), "<host>"), (getpass.getuser(), "<user>")):
+        if name not in ("root", "localhost", "user"):  # words of every machine
+            words = re.sub(rf"\b{re.escape(name)}\b", stands_for, words)
+    return words
+
+
+def _zipped(folder: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, f"report/{file.name}")
+    size = target.stat().st_size
+    if size > MOST_ZIP_BYTES:
+        target.unlink()
+        raise RuntimeError(
+            f"the report has {size / 1e6:.1f} MB as a zip, more than {MOST_ZIP_BYTES / 1e6:.0f}; see {folder}"
+        )
+    return target

@@ -1,0 +1,87 @@
+"""Reports that can be attached: complete, and silent about whose machine it was."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiment.config import CHECKOUT
+from experiment.store import write_json
+from experiment.tables import ConfigError
+from profiles.report import anonymous, report
+from tests.experiment import invented
+from tests.profiles.test_cliff import FINDING, evidence
+
+ASK: dict[str, Any] = {
+    "verb": "compare",
+    "variants": ["gil", "mt"],
+    "shapes": ["cpuset-1"],
+    "timing": "quick",
+    "sessions": "200",
+    "harness": None,
+}
+
+
+def _names(archive: Path) -> set[str]:
+    return {name.removeprefix("report/") for name in zipfile.ZipFile(archive).namelist()}
+
+
+def test_of_a_comparison(tmp_path: Path) -> None:
+    rows = {"gil": "cpuset-1", "mt": "cpuset-1"}
+    facts = {**invented.manifest(rows), "ask": ASK}
+    run = invented.store(tmp_path, facts, {name: invented.ladder_points(2000, 500) for name in rows})
+    folder, archive = report(run)
+    assert {"report.md", "capacity.csv", "latency.svg", "latency.png", "rows.svg", "rows.png"} <= _names(archive)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "    make compare VARIANTS=gil,mt SHAPE=cpuset-1 TIMING=quick SESSIONS=200" in text
+    assert "granian 2.8.7" in text
+    assert "cpu_model: Invented" in text
+    report(run)  # again: it replaces its own
+
+
+def test_of_the_cliff(tmp_path: Path) -> None:
+    write_json(tmp_path / "cliff.json", evidence())
+    folder, archive = report(tmp_path)
+    assert {"report.md", "cliff.json", "cliff-rates.png", "cliff-rates.svg", "lost_wakeup.py"} <= _names(archive)
+    assert "secret" not in (folder / "cliff.json").read_text(encoding="utf-8")
+
+
+def test_of_a_profile(tmp_path: Path) -> None:
+    place = tmp_path / "profile"
+    place.mkdir()
+    (place / "stacks.html").write_text(f"<p>{CHECKOUT}/gateway/session.py</p>", encoding="utf-8")
+    profile = {
+        "profiler": "forensics",
+        "title": "mt · cpuset-1 · 200 sessions",
+        "slowed": {"us_per_session_second": 2000.0, "us_per_session_second_profiled": 2200.0, "ratio": 1.1},
+        "hottest": {"stacks": [["poll (selectors.py)", 0.4]]},
+        "facts": {"findings": [FINDING]},
+    }
+    write_json(place / "profile.json", profile)
+    write_json(tmp_path / "manifest.json", {**invented.manifest({"mt": "cpuset-1"}), "ask": {**ASK, "verb": "profile"}})
+    folder, archive = report(tmp_path)
+    assert {"stacks.html", "hottest.png", "hottest.svg", "lost_wakeup.py"} <= _names(archive)
+    assert (folder / "stacks.html").read_text(encoding="utf-8") == "<p>gateway/session.py</p>"
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "× 1.10" in text
+    assert "**lost wake-up**" in text
+    assert "PROFILER=forensics" in text
+
+
+def test_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected the folder of a run"):
+        report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("in /usr/lib/python3.14/asyncio/base.py:7", "in …/base.py:7"),
+        (f"{CHECKOUT}/gateway/session.py", "gateway/session.py"),
+        ("p50/p95 and https://www.w3.org/2000/svg </g>", "p50/p95 and https://www.w3.org/2000/svg </g>"),
+        ("asyncio/base_events.py", "asyncio/base_events.py"),
+    ],
+)
+def test_absolute_paths_go(before: str, after: str) -> None:
+    assert anonymous(before) == after
