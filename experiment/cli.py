@@ -79,14 +79,16 @@ def conformance(
 
 @app.command()
 def publish(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, results/<run>, or its evidence.")],
+    run: Annotated[list[Path], typer.Argument(help="Folder of a finished run, or its evidence; several: repeats.")],
     name: Annotated[str | None, typer.Option(help="Name of the files that are written.")] = None,
     readme: Annotated[bool, typer.Option("--readme", help="Make it the README's finding, too.")] = False,
 ) -> None:
     """Put a run's figures into docs/findings/, with its compact evidence."""
     from experiment.publish import publish as write
+    from experiment.publish import publish_repeats
 
-    for path in write(run, name=name, readme=readme):
+    written = publish_repeats(run, name=name) if len(run) > 1 else write(run[0], name=name, readme=readme)
+    for path in written:
         print(path.relative_to(CHECKOUT))
 
 

@@ -100,6 +100,26 @@ class Comparison:
         pairs = neighbours({name: row.facts for name, row in rows.items()})
         return [(name, rows[one], rows[other]) for one, other, name in pairs]
 
+    def overlaps(self) -> list[str]:
+        """For each row that several runs have: whether all its brackets have numbers of sessions in common."""
+        repeats: dict[str, list[StoredRow]] = {}
+        for row in self.rows:
+            repeats.setdefault(row.name, []).append(row)
+        said = []
+        for name, rows in repeats.items():
+            known = [row.bracket for row in rows if row.bracket is not None]
+            if len(known) < 2:
+                continue
+            low = max(bracket.passed or 0 for bracket in known)
+            high = min((bracket.failed for bracket in known if bracket.failed is not None), default=None)
+            both = ", ".join(str(bracket) for bracket in known)
+            if high is None:
+                verdict = "none has an upper end, so they cannot disagree"
+            else:
+                verdict = f"they overlap ({low}–{high})" if low < high else f"they do not overlap ({low} passed, {high} failed)"
+            said.append(f"{name}: {both}: {verdict}")
+        return said
+
     def bars(self) -> list[tuple[str, Bracket | None, Spread | None]]:
         """For a picture: each row with its interpreter, bracket and cost."""
         return [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment.capacity import draw, text, title
-from experiment.comparison import compare
+from experiment.comparison import HEADINGS, compare
 from experiment.config import CHECKOUT
 from experiment.figure import rows_figure
 from experiment.headline import headline
@@ -63,6 +63,31 @@ def publish(path: Path, root: Path = CHECKOUT, name: str | None = None, *, readm
         front_page.write_text(_replaced(front_page.read_text(encoding="utf-8"), block), encoding="utf-8")
         written.append(front_page)
     return written
+
+
+def publish_repeats(paths: Sequence[Path], root: Path = CHECKOUT, name: str | None = None) -> list[Path]:
+    """Write evidence and pictures of several runs of the same rows, and one page: do their brackets overlap?
+
+    Raises:
+        ConfigError: one is not finished, or they may not be compared.
+    """
+    runs = [read_run(path) for path in paths]
+    if unfinished := [run.name for run in runs if not run.finished]:
+        raise ConfigError(f"{', '.join(unfinished)}: expected finished runs")
+    known, stem = compare(runs), name or f"{runs[0].stem}-repeats"
+    (root / EVIDENCE).mkdir(parents=True, exist_ok=True)
+    (root / FINDINGS).mkdir(parents=True, exist_ok=True)
+    prose, written, kept = root / FINDINGS / f"{stem}.md", [], []
+    for number, run in enumerate(runs, 1):
+        evidence, picture = root / EVIDENCE / f"{stem}-{number}.json", root / FINDINGS / f"{stem}-{number}.svg"
+        write_evidence(run, evidence)
+        draw(run, picture)
+        written += [evidence, picture]
+        kept.append(f"![{title(run)}]({picture.name})\n\nEvidence: `{EVIDENCE / evidence.name}`.\n\n#{text(run).rstrip()}")  # its heading one level down
+    parts = [GENERATED, f"# The same ladders {len(runs)} times: {title(runs[0])}", markdown(HEADINGS, known.lines())]
+    parts += [f"{known.how}.", "\n".join(f"- {line}." for line in known.overlaps())]
+    prose.write_text("\n\n".join([*parts, *kept]) + "\n", encoding="utf-8")
+    return [*written, prose]
 
 
 def finding(run: StoredRun, pictures: Sequence[str], evidence: Path) -> str:

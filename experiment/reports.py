@@ -81,5 +81,5 @@ def show_comparison(heading: str, known: Comparison) -> None:
     console = report_console()
     console.print(lines_table(heading, HEADINGS, known.lines()))
     console.print(known.how)
-    for sentence in known.factors():
+    for sentence in [*known.factors(), *known.overlaps()]:
         console.print(f"  {sentence}")

@@ -240,7 +240,8 @@ def _points(evidence: Evidence) -> str:
     how = (
         f"The laboratory's own gateway under its load generator ({evidence['settings']['shape']}, the harness shares "
         "its cores, so no ceilings). `burst` sends ten frames at once, `quick` one every 20 ms; amplified rows spin "
-        "U(0, 80 µs) between calling `receive()` and awaiting it."
+        "U(0, 80 µs) between calling `receive()` and awaiting it. Under bursts the newest frame is 100 ms old at a tick "
+        "on average, which its latency counts."
     )
     captured = [point for point in evidence["points"] if any(f["kind"] == "lost wake-up" for f in point["findings"])]
     parts = [how, markdown(POINT_HEADINGS, point_lines(evidence))]
@@ -313,6 +314,13 @@ def _against(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
     if "2.7.4 st" in cells and cells["2.7.4 st"].rate.events:
         lines.append(
             "So `mt` is not needed for the stall: a Rust thread and one Python thread on two cores are enough."
+        )
+    one = cells.get("2.7.4 one core")
+    if one is not None and one.rate.events and one.ratio is not None:
+        lines.append(
+            "A single core does not exclude it, only makes it rarer "
+            f"(× {one.ratio.ratio or 0:.2g} of the reference's rate): a thread that is preempted between reading the "
+            "state and storing the callback is enough."
         )
     lines.append(
         "The public run itself was on 32 cores and another kernel. Its rate is not ours, and that its time-outs were "

@@ -11,7 +11,7 @@ import pytest
 
 from experiment.capacity import write_capacity
 from experiment.config import CHECKOUT
-from experiment.publish import BEGIN, END, publish
+from experiment.publish import BEGIN, END, publish, publish_repeats
 from experiment.reproduce import ratios
 from experiment.stored import read_run, runs
 from experiment.tables import ConfigError
@@ -128,3 +128,20 @@ def test_notebooks_are_committed_without_outputs() -> None:
     for path in (CHECKOUT / "notebooks").glob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells), path.name
+
+
+def test_repeats_say_whether_their_brackets_overlap(root: Path) -> None:
+    rows = {"gil": "cpuset-1", "mt": "cpuset-1"}
+    tops = ({"gil": 500, "mt": 400}, {"gil": 502, "mt": 450})
+    paths = [
+        store(root / "results", manifest(rows), {name: ladder_points(1000, top) for name, top in run.items()})
+        for run in tops
+    ]
+    written = publish_repeats(paths, root, "twice")
+    assert [path.name for path in written] == ["twice-1.json", "twice-1.svg", "twice-2.json", "twice-2.svg", "twice.md"]
+    page = written[-1].read_text(encoding="utf-8")
+    assert "- gil: confirmed 500 ↔ solid fail 505, confirmed 502 ↔ solid fail 507: they overlap (502–505)." in page
+    assert "- mt: confirmed 400 ↔ solid fail 405, confirmed 450 ↔ solid fail 455: they do not overlap (450" in page
+    assert "\n## 2 rows" in page
+    with pytest.raises(ConfigError, match="expected finished runs"):
+        publish_repeats([paths[0], gil(root / "others", finished=False)], root)
