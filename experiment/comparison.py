@@ -116,7 +116,11 @@ class Comparison:
             if high is None:
                 verdict = "none has an upper end, so they cannot disagree"
             else:
-                verdict = f"they overlap ({low}–{high})" if low < high else f"they do not overlap ({low} passed, {high} failed)"
+                verdict = (
+                    f"they overlap ({low}–{high})"
+                    if low < high
+                    else f"they do not overlap ({low} passed, {high} failed)"
+                )
             said.append(f"{name}: {both}: {verdict}")
         return said
 

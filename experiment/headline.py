@@ -1,4 +1,4 @@
-"""The README's block: what a run found, in five lines and a picture. Text from stored figures; it judges nothing."""
+"""The README's block: what a run found, in a few lines and a picture. Text from stored figures; it judges nothing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +8,15 @@ from typing import Any
 from experiment.capacity import title
 from experiment.comparison import Comparison, compare
 from experiment.stored import StoredRow, StoredRun
-from experiment.tables import ConfigError, Slo
+from experiment.tables import ConfigError
 
 
 def headline(run: StoredRun, picture: Path, page: Path) -> str:
-    """Markdown of at most five points, then the picture. Raises ConfigError where the run gives no ceiling."""
+    """Markdown of at most four points, then the picture; the cliff's line stands above them.
+
+    Raises:
+        ConfigError: the run gives no ceiling.
+    """
     if all(row.bracket is None for row in run.rows):
         raise ConfigError(f"{run.name}: the harness shared the gateway's cores, which gives no ceiling to publish")
     said = _alone(run.rows[0]) if len(run.rows) == 1 else _several(run)
@@ -50,7 +54,6 @@ def _several(run: StoredRun) -> list[str]:
         "Sessions carried: " + "; ".join(f"**{row.name}** {row.bracket}" for row in ranked) + ".",
         f"CPU per session-second at {known.sessions} sessions, on CPython as found: {_costs(known)}.",
         *(f"One factor at a time: {text}." for text in [_factors(known)] if text),
-        _failures(run),
     ]
 
 
@@ -62,34 +65,6 @@ def _costs(known: Comparison) -> str:
 
 def _factors(known: Comparison) -> str:
     return "; ".join(f"{name} {one} → {other} × {ratio:.2f}" for name, one, other, ratio in known.factor_ratios())
-
-
-def _failures(run: StoredRun) -> str:
-    """How often sessions failed where latency did not: the public result's cliff, or its absence."""
-    free = [row for row in run.rows if row.interpreter.endswith("t")]
-    loads = [
-        point["load"]
-        for row in free
-        for point in row.points
-        if point["status"] != "INVALID" and _in_time(point["load"] or {}, run.slo)
-    ]
-    partials = sum(load.get("partials") or 0 for load in loads)
-    failures = sum(load.get("failures_total") or 0 for load in loads)
-    stalls = sum((load.get("stalls") or {}).get("count") or 0 for load in loads)
-    return (
-        f"Of the free-threaded rows' points, {len(loads)} kept every latency limit; in these, with {partials} answers: "
-        f"{stalls} stalled sessions, {failures} failures of any kind."
-    )
-
-
-def _in_time(load: Mapping[str, Any], slo: Slo) -> bool:
-    """Whether every latency was measured and kept its limit."""
-    seen = [
-        ((load.get(f"{name}_ms") or {}).get(key), getattr(slo, f"{name}_{key}_ms"))
-        for name in ("newest", "oldest")
-        for key in ("p50", "p95")
-    ]
-    return all(value is not None and value <= limit for value, limit in seen)
 
 
 def _last(row: StoredRow, sessions: int | None, status: str) -> Mapping[str, Any] | None:

@@ -83,7 +83,9 @@ def publish_repeats(paths: Sequence[Path], root: Path = CHECKOUT, name: str | No
         write_evidence(run, evidence)
         draw(run, picture)
         written += [evidence, picture]
-        kept.append(f"![{title(run)}]({picture.name})\n\nEvidence: `{EVIDENCE / evidence.name}`.\n\n#{text(run).rstrip()}")  # its heading one level down
+        kept.append(
+            f"![{title(run)}]({picture.name})\n\nEvidence: `{EVIDENCE / evidence.name}`.\n\n#{text(run).rstrip()}"
+        )  # its heading one level down
     parts = [GENERATED, f"# The same ladders {len(runs)} times: {title(runs[0])}", markdown(HEADINGS, known.lines())]
     parts += [f"{known.how}.", "\n".join(f"- {line}." for line in known.overlaps())]
     prose.write_text("\n\n".join([*parts, *kept]) + "\n", encoding="utf-8")

@@ -15,6 +15,8 @@ from profiles.gap import Gap
 Evidence = Mapping[str, Any]
 PUBLIC_STALLS, PUBLIC_FRAMES, PUBLIC_SECONDS, PUBLIC_SESSIONS = 2, 800_000, 86.0, 180
 """Of the public benchmark's free-threaded row (websocket-stt-bench): what it saw at 190 sessions, and its ceiling."""
+VERSIONS = ("2.7.4", "2.8.0", "2.8.1", "newest")
+"""The cells that differ in Granian's version alone."""
 WHY = {
     "affected": "stalls were seen",
     "unaffected": "no stall, and the rate's upper limit is low enough",
@@ -100,6 +102,24 @@ def verdict(rate: hazard.Rate, reference: hazard.Rate, fraction: float) -> str:
     if rate.events:
         return "affected"
     return "unaffected" if rate.high < fraction * reference.rate else "not resolved"
+
+
+def headline(evidence: Evidence) -> str:
+    """One line for the README."""
+    cells = cell_rates(evidence)
+    stalls = [
+        f"{cell.name} {cell.rate.rate * 1e6:.0f} ({cell.rate.low * 1e6:.0f}–{cell.rate.high * 1e6:.0f})"
+        for cell in cells
+        if cell.name in VERSIONS and cell.rate.events
+    ]
+    none = [f"{cell.name} (under {cell.rate.high * 1e6:.1f})" for cell in cells if cell.verdict == "unaffected"]
+    looks, lost = sum(cell.looks for cell in cells), sum(cell.lost for cell in cells)
+    return (
+        "- Free-threaded Python's cliff is a hazard, not a capacity: Granian before 2.8.1 can lose a wake-up where there "
+        f"is no GIL. Stalls per million frames (95 %), amplified: {', '.join(stalls) or 'none'}; none on "
+        f"{', '.join(none) or 'any cell that is cleared'}. {lost} of {looks} stalls that were looked at were lost "
+        "wake-ups: [docs/findings/free-threaded-cliff.md](docs/findings/free-threaded-cliff.md)."
+    )
 
 
 def lives(evidence: Evidence, name: str) -> tuple[list[float], list[bool]]:
@@ -240,8 +260,8 @@ def _points(evidence: Evidence) -> str:
     how = (
         f"The laboratory's own gateway under its load generator ({evidence['settings']['shape']}, the harness shares "
         "its cores, so no ceilings). `burst` sends ten frames at once, `quick` one every 20 ms; amplified rows spin "
-        "U(0, 80 µs) between calling `receive()` and awaiting it. Under bursts the newest frame is 100 ms old at a tick "
-        "on average, which its latency counts."
+        "U(0, 80 µs) between calling `receive()` and awaiting it. Under bursts the newest frame is 100 ms old at a "
+        "tick on average, which its latency counts."
     )
     captured = [point for point in evidence["points"] if any(f["kind"] == "lost wake-up" for f in point["findings"])]
     parts = [how, markdown(POINT_HEADINGS, point_lines(evidence))]

@@ -16,6 +16,10 @@ from typing import Any
 LOOPS = ("BaseEventLoop.run_forever", "BaseEventLoop.run_until_complete", "BaseEventLoop._run_once")
 """Frames of a thread that runs asyncio's own event loop, with tasks or without."""
 
+UNREADABLE = (OSError, RuntimeError, ValueError, MemoryError, SystemError)
+"""What `RemoteUnwinder` raises where a stack changed while it was read. SystemError is a slip of its own: on a
+free-threaded 3.14.7 it sometimes fails without saying why ("error return without exception set")."""
+
 
 def state_of(pid: int, thread: int) -> str:
     """The kernel's letter for a thread's state (proc_pid_stat(5)); "?" where the thread is gone."""
@@ -67,7 +71,7 @@ class Sampler:
         """One sample. A stack that changed while it was read is a failure, counted by kind."""
         try:
             threads = threads_of(self._unwinder.get_stack_trace())
-        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+        except UNREADABLE as error:
             self.failures[type(error).__name__] += 1
             return
         self.samples += 1
@@ -88,7 +92,7 @@ def once(pid: int, unwinder: Any) -> dict[str, Any]:
         try:
             threads = threads_of(unwinder.get_stack_trace())
             awaited = unwinder.get_all_awaited_by()
-        except (OSError, RuntimeError, ValueError, MemoryError):
+        except UNREADABLE:
             if last:
                 raise
             time.sleep(0.01)

@@ -71,7 +71,6 @@ def test_a_compare_run_says_what_each_factor_costs(root: Path) -> None:
     readme = (root / "README.md").read_text(encoding="utf-8")
     assert "- Sessions carried: **gil** " in readme
     assert "interpreter build gil → st-ft × 1.20" in readme
-    assert "stalled sessions, " in readme
     assert f"]({bars.relative_to(root)})" in readme
 
 
