@@ -115,8 +115,8 @@ def headline(evidence: Evidence) -> str:
     none = [f"{cell.name} (under {cell.rate.high * 1e6:.1f})" for cell in cells if cell.verdict == "unaffected"]
     looks, lost = sum(cell.looks for cell in cells), sum(cell.lost for cell in cells)
     return (
-        "- Free-threaded Python's cliff is a hazard, not a capacity: Granian before 2.8.1 can lose a wake-up where there "
-        f"is no GIL. Stalls per million frames (95 %), amplified: {', '.join(stalls) or 'none'}; none on "
+        "- Free-threaded Python's cliff is a hazard, not a capacity: Granian before 2.8.1 can lose a wake-up where "
+        f"there is no GIL. Stalls per million frames (95 %), amplified: {', '.join(stalls) or 'none'}; none on "
         f"{', '.join(none) or 'any cell that is cleared'}. {lost} of {looks} stalls that were looked at were lost "
         "wake-ups: [docs/findings/free-threaded-cliff.md](docs/findings/free-threaded-cliff.md)."
     )
