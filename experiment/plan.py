@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from experiment.host import CpuPlan, Limits, cpu_plan, usable_cpus
+from experiment.host import CpuPlan, Limits, ShapeRefused, cpu_plan, usable_cpus
 from experiment.tables import Config, ConfigError, Foreign, Ladder, Shape, Timing, Variant
 
 EXTERNAL = "external"
@@ -121,6 +121,8 @@ def make_plan(config: Config, request: Request) -> Plan:
     shape_name = request.shape or defaults.shape
     shape = None if target else config.shape(shape_name)
     cpus = None
+    if shape is not None and isinstance(variant, Variant):
+        _check_threads(variant_name, variant, shape_name, shape)
     if shape is not None:
         shared = request.harness == "shared"
         cpus = cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=shared, threads=shape.threads)
@@ -140,6 +142,19 @@ def make_plan(config: Config, request: Request) -> Plan:
         target=target,
         infer_port=config.harness.infer_port if request.infer_port is None else request.infer_port,
     )
+
+
+def _check_threads(name: str, variant: Variant, shape_name: str, shape: Shape) -> None:
+    """Raises ShapeRefused for a row that cannot have as many serving threads as the shape gives limits to."""
+    if shape.threads is None:
+        return
+    loops = shape.loops if variant.loops == "vcpus" else variant.loops
+    threads = loops if variant.interpreter.endswith("t") or loops == 1 else 1
+    if threads != shape.threads:
+        raise ShapeRefused(
+            f"{shape_name} gives {shape.threads} serving threads a CPU and a quota each; {name} has {threads} there "
+            f"({loops} loops, {'threads' if threads == loops else 'processes'}). Take a row with loops = \"vcpus\" on 3.14t"
+        )
 
 
 def parse_target(url: str) -> Address:

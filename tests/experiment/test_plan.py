@@ -83,6 +83,15 @@ def test_a_shape_of_threads_gives_each_its_own_and_shares_the_cores_with_the_har
 
 
 @pytest.mark.parametrize(
+    ("variant", "has"),
+    [("multiprocess", r"1 there \(2 loops, processes\)"), ("mt-one-loop", "1 there"), ("gil", "1 there")],
+)
+def test_a_shape_of_threads_refuses_rows_with_others(variant: str, has: str) -> None:
+    with pytest.raises(ShapeRefused, match=has):
+        plan(variant=variant, shape="quota-2x0.25", sessions="60")
+
+
+@pytest.mark.parametrize(
     "url", ["ws://127.0.0.1:81", "ws://127.0.0.1:81/", "ws://127.0.0.1:81/ws/stt", "http://127.0.0.1:81"]
 )
 def test_a_target_is_understood(url: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from experiment.tables import ConfigError
-from profiles.profilers import PROFILERS, ProfilerFailed, PySpy, Target
+from profiles.profilers import PROFILERS, Forensics, ProfilerFailed, PySpy, Target
 from profiles.session import checked, slowed
 
 
@@ -46,6 +46,28 @@ async def test_py_spy_says_that_it_cannot_read_a_free_threaded_build(tmp_path: P
     target = Target(1, (1,), Path("python"), True, lambda: None)  # type: ignore[arg-type,return-value]
     with pytest.raises(ProfilerFailed, match="PROFILER=remote"):
         await PySpy().start(target, tmp_path)
+
+
+@pytest.mark.anyio
+async def test_forensics_look_when_a_session_stands_still_and_not_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def capture(pids: list[int], port: int) -> dict[str, Any]:
+        looks.append(port)
+        return {"findings": [{"kind": "lost wake-up"}]}
+
+    monkeypatch.setattr("profiles.profilers.capture", capture)
+    monkeypatch.setattr("profiles.profilers.listening_port", lambda pids: 8000)
+    monkeypatch.setattr("profiles.profilers.is_python_314", lambda pid: True)
+    forensics = Forensics()
+    await forensics.start(Target(1, (1,), Path("python"), True, lambda: None), tmp_path)  # type: ignore[arg-type,return-value]
+    await forensics.look()
+    found = await forensics.stop()
+    assert looks == [8000]
+    assert found == {"findings": [{"kind": "lost wake-up"}]}
+    assert (tmp_path / "forensics.json").exists()
 
 
 @pytest.fixture
