@@ -153,7 +153,7 @@ def _check_threads(name: str, variant: Variant, shape_name: str, shape: Shape) -
     if threads != shape.threads:
         raise ShapeRefused(
             f"{shape_name} gives {shape.threads} serving threads a CPU and a quota each; {name} has {threads} there "
-            f"({loops} loops, {'threads' if threads == loops else 'processes'}). Take a row with loops = \"vcpus\" on 3.14t"
+            f'({loops} loops, {"threads" if threads == loops else "processes"}). Take one with loops = "vcpus" on 3.14t'
         )
 
 
