@@ -28,7 +28,7 @@ def cell(stalls: int, frames: int, **factors: Any) -> dict[str, Any]:
     turn = {"seconds": 20.0, "frames": frames, "stalls": stalls, "lives": lives, "findings": looks}
     return {
         "factors": {"about": "invented", **factors},
-        "interpreter": {"tag": "3.14.7t", "prefix": "/home/somebody/python", "packages": {"granian": "2.7.4"}},
+        "interpreter": {"tag": "3.14.7t", "prefix": "somebody's own folder", "packages": {"granian": "2.7.4"}},
         "refused": None,
         "turns": [turn],
     }
