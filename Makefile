@@ -12,8 +12,7 @@ option = $(if $($(1)),--$(2) "$($(1))")
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help experiment ladder compare reproduce cliff results report notebooks conformance test check bench profile \
-	doctor lock clean
+.PHONY: help experiment ladder compare reproduce cliff results report notebooks conformance test check bench profile doctor lock clean
 
 help: ## list verbs and variables
 	@echo "make VERB [VARIABLE=value …]"

@@ -39,7 +39,7 @@ def test_a_run_prints_lines_and_leaves_three_files(tmp_path: Path) -> None:
     progress = next(event for event in events if event["event"] == "progress")
     assert set(progress) == {
         *("event", "elapsed_s", "total_s", "open", "partials", "errors", "failures"),
-        *("newest_p50_ms", "newest_p95_ms", "late_ms"),
+        *("newest_p50_ms", "newest_p95_ms", "late_ms", "still"),
     }
     assert progress["open"] == 3
     assert progress["failures"] == 1

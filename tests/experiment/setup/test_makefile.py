@@ -21,8 +21,8 @@ OLD = "[ \"$1\" = --version ] && echo 'Python 3.8.10'; exit 1"
 ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$word"; done; echo'
 
 VERBS = [
-    *("help", "experiment", "ladder", "compare", "reproduce", "results", "notebooks", "conformance", "test", "check"),
-    *("bench", "profile", "doctor", "lock", "clean"),
+    *("help", "experiment", "ladder", "compare", "reproduce", "cliff", "results", "report", "notebooks", "conformance"),
+    *("test", "check", "bench", "profile", "doctor", "lock", "clean"),
 ]
 VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
 OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE"]
