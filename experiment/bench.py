@@ -14,7 +14,7 @@ from experiment.config import CHECKOUT
 from experiment.costs import Spread
 from experiment.host import usable_cpus
 from experiment.progress import Display
-from experiment.setup import SetupError, ensure
+from experiment.setup import Environment, SetupError, ensure
 from experiment.stand import HARNESS_PYTHON
 from experiment.store import write_json
 from experiment.table import lines_table, report_console
@@ -50,12 +50,7 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> None:
 
 def _core(folder: Path, display: Display) -> None:
     suites: dict[str, pyperf.BenchmarkSuite] = {}
-    for build in BUILDS:
-        try:
-            environment = ensure("bench", build, allow_stand_in=True, report=display.note)
-        except SetupError as error:
-            display.note(f"the core on {build} is left out: {error}")
-            continue
+    for environment in _environments("core", display):
         tag = environment.interpreter.tag
         display.note(f"session core on CPython {tag}, about 40 s")
         file = folder / f"core-{tag}.json"
@@ -76,12 +71,7 @@ def _core(folder: Path, display: Display) -> None:
 def _floor(folder: Path, display: Display) -> None:
     """The kernel's part of a draining gateway's session-second, at two sizes, three times in turn on each build."""
     found: dict[str, list[dict[str, Any]]] = {}
-    environments = []
-    for build in BUILDS:
-        try:
-            environments.append(ensure("bench", build, allow_stand_in=True, report=display.note))
-        except SetupError as error:
-            display.note(f"the floor on {build} is left out: {error}")
+    environments = _environments("floor", display)
     display.note(f"kernel floor of a draining gateway, about {len(environments) * FLOOR_TURNS * 2 * 13} s")
     for _ in range(FLOOR_TURNS):
         for environment in environments:
@@ -91,7 +81,7 @@ def _floor(folder: Path, display: Display) -> None:
                 found.setdefault(environment.interpreter.tag, []).append(json.loads(done.stdout))
     write_json(folder / "floor.json", found)
     lines = [
-        (f"CPython {tag}", str(sessions), *(f"{_middle(turns, sessions, key)}" for key in FLOOR_KEYS))
+        (f"CPython {tag}", str(sessions), *(_middle(turns, sessions, key) for key in FLOOR_KEYS))
         for tag, turns in found.items()
         for sessions in FLOOR_SESSIONS
     ]
@@ -99,6 +89,17 @@ def _floor(folder: Path, display: Display) -> None:
     report_console().print(
         lines_table("kernel floor of a draining gateway, 250 polls a second included", headings, lines)
     )
+
+
+def _environments(part: str, display: Display) -> list[Environment]:
+    """The builds that are to be had."""
+    found = []
+    for build in BUILDS:
+        try:
+            found.append(ensure("bench", build, allow_stand_in=True, report=display.note))
+        except SetupError as error:
+            display.note(f"the {part} on {build} is left out: {error}")
+    return found
 
 
 def _middle(turns: list[dict[str, Any]], sessions: int, key: str) -> str:

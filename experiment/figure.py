@@ -34,7 +34,7 @@ def latency_figure(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], 
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=7, loc="upper left")
     figure.suptitle(f"{title} — green passed, red failed, orange invalid", fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def rows_figure(title: str, bars: Sequence[tuple[str, Bracket | None, Spread | None]], path: Path) -> None:
@@ -60,11 +60,11 @@ def rows_figure(title: str, bars: Sequence[tuple[str, Bracket | None, Spread | N
         axes.margins(x=0.2)
         axes.grid(alpha=0.3, axis="x")
     figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    # Text stays text, and two drawings of the same run are the same file.
+def save(figure: Figure, path: Path) -> None:
+    """Write an SVG or PNG, by the suffix: text stays text, and two drawings of the same figures are the same file."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=140)
 

@@ -59,9 +59,14 @@ def prepare(row: Variant | Foreign, report: Callable[[str], None]) -> tuple[Laun
             raise
         row = fallback
         environment = _environment(row, report)
+    return Launch(row, environment.python, environment.interpreter.tag), interpreter_facts(environment)
+
+
+def interpreter_facts(environment: Environment) -> dict[str, Any]:
+    """What a manifest says of an environment's interpreter and packages."""
     facts = describe(environment.python) | asdict(environment.interpreter)
-    facts = json.loads(json.dumps(facts, default=str)) | {"packages": packages(environment.python)}
-    return Launch(row, environment.python, environment.interpreter.tag), facts
+    plain: dict[str, Any] = json.loads(json.dumps(facts, default=str))
+    return plain | {"packages": packages(environment.python)}
 
 
 def _environment(row: Variant, report: Callable[[str], None]) -> Environment:

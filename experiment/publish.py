@@ -41,15 +41,8 @@ def publish(path: Path, root: Path = CHECKOUT, name: str | None = None, *, readm
     if not run.finished or any(row.verdict["external"] for row in run.rows) or not any(row.points for row in run.rows):
         raise ConfigError(f"{path}: expected the folder of a finished run of our own rows")
     stem = name or run.stem
-    evidence, prose, picture = (
-        root / EVIDENCE / f"{stem}.json",
-        root / FINDINGS / f"{stem}.md",
-        root / FINDINGS / f"{stem}.svg",
-    )
-    for file in (evidence, picture):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    write_evidence(run, evidence)
-    draw(run, picture)
+    evidence, picture = _kept(run, root, stem)
+    prose = picture.with_suffix(".md")
     written = [evidence, prose, picture]
     front = picture
     if len(run.rows) > 1:
@@ -60,7 +53,7 @@ def publish(path: Path, root: Path = CHECKOUT, name: str | None = None, *, readm
     if readme:
         front_page = root / "README.md"
         block = headline(run, front.relative_to(root), prose.relative_to(root))
-        front_page.write_text(_replaced(front_page.read_text(encoding="utf-8"), block), encoding="utf-8")
+        front_page.write_text(replaced(front_page.read_text(encoding="utf-8"), block), encoding="utf-8")
         written.append(front_page)
     return written
 
@@ -75,13 +68,9 @@ def publish_repeats(paths: Sequence[Path], root: Path = CHECKOUT, name: str | No
     if unfinished := [run.name for run in runs if not run.finished]:
         raise ConfigError(f"{', '.join(unfinished)}: expected finished runs")
     known, stem = compare(runs), name or f"{runs[0].stem}-repeats"
-    (root / EVIDENCE).mkdir(parents=True, exist_ok=True)
-    (root / FINDINGS).mkdir(parents=True, exist_ok=True)
     prose, written, kept = root / FINDINGS / f"{stem}.md", [], []
     for number, run in enumerate(runs, 1):
-        evidence, picture = root / EVIDENCE / f"{stem}-{number}.json", root / FINDINGS / f"{stem}-{number}.svg"
-        write_evidence(run, evidence)
-        draw(run, picture)
+        evidence, picture = _kept(run, root, f"{stem}-{number}")
         written += [evidence, picture]
         kept.append(
             f"![{title(run)}]({picture.name})\n\nEvidence: `{EVIDENCE / evidence.name}`.\n\n#{text(run).rstrip()}"
@@ -90,6 +79,16 @@ def publish_repeats(paths: Sequence[Path], root: Path = CHECKOUT, name: str | No
     parts += [f"{known.how}.", "\n".join(f"- {line}." for line in known.overlaps())]
     prose.write_text("\n\n".join([*parts, *kept]) + "\n", encoding="utf-8")
     return [*written, prose]
+
+
+def _kept(run: StoredRun, root: Path, stem: str) -> tuple[Path, Path]:
+    """Write a run's evidence and picture."""
+    evidence, picture = root / EVIDENCE / f"{stem}.json", root / FINDINGS / f"{stem}.svg"
+    for file in (evidence, picture):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_evidence(run, evidence)
+    draw(run, picture)
+    return evidence, picture
 
 
 def finding(run: StoredRun, pictures: Sequence[str], evidence: Path) -> str:
@@ -125,9 +124,14 @@ def _packages(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {facts['packages'][name]}" for name in wanted if name in facts["packages"])
 
 
-def _replaced(text: str, block: str) -> str:
-    head, found_begin, rest = text.partition(BEGIN)
-    _, found_end, tail = rest.partition(END)
+def replaced(text: str, block: str, begin: str = BEGIN, end: str = END) -> str:
+    """`text` with what stands between two lines made anew.
+
+    Raises:
+        ConfigError: one of the lines is not there.
+    """
+    head, found_begin, rest = text.partition(begin)
+    _, found_end, tail = rest.partition(end)
     if not found_begin or not found_end:
-        raise ConfigError(f"README.md: expected the lines {BEGIN!r} and {END!r}")
-    return f"{head}{BEGIN}\n{block}\n{END}{tail}"
+        raise ConfigError(f"README.md: expected the lines {begin!r} and {end!r}")
+    return f"{head}{begin}\n{block}\n{end}{tail}"

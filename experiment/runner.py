@@ -4,7 +4,6 @@ How to judge is `experiment.verdict`'s business, where to go next `experiment.se
 line's.
 """
 
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,7 @@ import anyio.to_thread
 from experiment.campaign import Campaign, Row
 from experiment.config import CHECKOUT
 from experiment.conform import NotConforming, conform, on_harness_cpus, run_conformance
-from experiment.host import Run, ShapeRefused, clean_leftovers, facts
+from experiment.host import Run, ShapeRefused, clean_leftovers, facts, raise_descriptor_limit
 from experiment.hygiene import as_facts, disturbances, findings
 from experiment.ladder import Move, Tried, bracket
 from experiment.launch import Launch, prepare
@@ -97,7 +96,7 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
         ConfigError: `resumed` is a run of another machine, interpreter, lab or plan.
     """
     started = datetime.now().astimezone()
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     notes = clean_leftovers(campaign.results)
     for note in notes:
         display.note(note)
@@ -212,12 +211,6 @@ def _refusing(runner: _Runner, campaign: Campaign, display: Display) -> Iterator
         # Stored for good, perhaps committed: no path of this machine.
         runner.refused = " ".join(str(error).replace(f"{CHECKOUT}/", "").split())
         display.note(f"{runner.row.label} cannot run: {runner.refused}")
-
-
-def _raise_descriptor_limit() -> None:
-    """Every role inherits it: a session costs a descriptor on either side."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 __all__ = ["NotConforming", "run_campaign", "run_conformance"]

@@ -72,7 +72,7 @@ def cliff(
 ) -> None:
     """Who loses wake-ups, and how often: the cells and points of experiments.toml, with forensics."""
     from profiles.cliff import announce, run_cliff
-    from profiles.cliff_evidence import compact
+    from profiles.cliff_evidence import EVIDENCE
     from profiles.cliff_page import HEADINGS, cell_rates
 
     config = load_config()
@@ -81,7 +81,8 @@ def cliff(
         return
     with Display() as display:
         folder = anyio.run(run_cliff, config, results, display)
-    evidence = compact(read_json(folder.path / "cliff.json") or {})
+    evidence = read_json(folder.path / EVIDENCE)
+    assert evidence is not None
     lines = [cell.line() for cell in cell_rates(evidence)]
     report_console().print(lines_table("stalls by cell", HEADINGS, lines))
     print(f"RESULT {folder.path}")
@@ -103,7 +104,8 @@ def publish(
     cliff: Annotated[Path | None, typer.Option(help="Folder of a finished `make cliff`.")] = None,
     gap: Annotated[Path | None, typer.Option(help="Folder of a comparison of gil, mt and rows between.")] = None,
 ) -> None:
-    """Keep the cliff's evidence; write docs/findings/free-threaded-cliff.md its pictures and the README's line."""
+    """Keep the cliff's evidence; write docs/findings/free-threaded-cliff.md, its pictures and the README's line."""
+    from experiment.publish import replaced
     from profiles.cliff_evidence import keep, read_evidence
     from profiles.cliff_figures import draw_all
     from profiles.cliff_page import headline, page
@@ -117,9 +119,7 @@ def publish(
     text = page(evidence, apart, [picture.name for picture in pictures], flames)
     prose.write_text(f"{GENERATED}\n\n{text}", encoding="utf-8")
     front = CHECKOUT / "README.md"
-    block = f"{BEGIN}\n{headline(evidence)}\n{END}"
-    before, _, rest = front.read_text(encoding="utf-8").partition(BEGIN)
-    front.write_text(before + block + rest.partition(END)[2], encoding="utf-8")
+    front.write_text(replaced(front.read_text(encoding="utf-8"), headline(evidence), BEGIN, END), encoding="utf-8")
     for path in (*written, *pictures, prose, front):
         print(path.relative_to(CHECKOUT))
 

@@ -4,12 +4,10 @@ results/<date>-cliff/cliff.json is written again after every turn and point; `pr
 """
 
 import csv
-import json
 import os
-import resource
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from statistics import quantiles
@@ -20,18 +18,29 @@ import anyio.from_thread
 import anyio.to_thread
 
 from experiment.conform import on_harness_cpus
-from experiment.host import Command, Limits, Role, Run, ShapeRefused, clean_leftovers, facts, usable_cpus
-from experiment.launch import GIL_TURNED_ON, prepare
-from experiment.manifest import commit, packages
+from experiment.host import (
+    Command,
+    Limits,
+    Role,
+    Run,
+    ShapeRefused,
+    clean_leftovers,
+    facts,
+    raise_descriptor_limit,
+    usable_cpus,
+)
+from experiment.launch import GIL_TURNED_ON, interpreter_facts, prepare
+from experiment.manifest import commit
 from experiment.plan import Request, make_plan
 from experiment.point import point_seconds, run_point
 from experiment.probe import ProbeError
 from experiment.progress import Display, Stage
-from experiment.setup import SetupError, describe, ensure
+from experiment.setup import SetupError, ensure
 from experiment.stand import LOOPBACK, free_port
 from experiment.store import RunFolder, read_json, write_json
 from experiment.tables import Cell, Cliff, CliffPoint, Config, ConfigError
 from profiles.capture import capture
+from profiles.cliff_evidence import EVIDENCE
 from profiles.hazard import exposure_to_clear
 from profiles.hunt import ServerGone, Turn, hunt
 from profiles.inject import is_python_314
@@ -39,7 +48,6 @@ from profiles.profilers import HOLD_STALLED_S, Forensics
 from profiles.reproducer.lost_wakeup import STALLS_PER_FRAME
 from profiles.session import Around
 
-EVIDENCE = "cliff.json"
 FRAMES_PER_S = 8000.0
 """About what four clients send to a cell on two cores: for announcing only."""
 START_S = 30.0
@@ -84,8 +92,7 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
         except SetupError as error:
             _refuse(kept, name, error, display)
     folder = RunFolder.create(results, "cliff", started)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     async with Run(results) as run:
         evidence: dict[str, Any] = {
             "started": started.isoformat(timespec="seconds"),
@@ -121,9 +128,7 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
 
 def _interpreter(cell: Cell, report: Callable[[str], None]) -> tuple[Path, dict[str, Any]]:
     environment = ensure(cell.environment, cell.interpreter, allow_stand_in=False, report=report)
-    found = describe(environment.python) | asdict(environment.interpreter) | {"packages": packages(environment.python)}
-    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
-    return environment.python, plain
+    return environment.python, interpreter_facts(environment)
 
 
 def _refuse(kept: dict[str, Any], name: str, error: Exception, display: Display) -> None:

@@ -11,7 +11,11 @@ from experiment.tables import ConfigError
 from profiles.gap import Gap, take_apart
 
 FOLDER = Path("notebooks") / "findings" / "cliff"
+EVIDENCE = "cliff.json"
+"""What `make cliff` writes in its run's folder."""
 CELLS, GAP = "cells.json", "gap.json"
+STOCK = Path("notebooks") / "findings" / "stock-and-threads.json"
+"""The published comparison of the stock stack, which has gil and mt too: read while no other one is kept as GAP."""
 _INTERPRETER_KEYS = ("version", "tag", "free_threaded", "gil_enabled", "compiler", "pgo", "packages")
 _FINDINGS_KEPT = 3
 
@@ -55,8 +59,8 @@ def read_evidence(root: Path = CHECKOUT) -> tuple[dict[str, Any], Gap | None]:
     cells = read_json(folder / CELLS)
     if cells is None:
         raise ConfigError(f"{FOLDER / CELLS}: expected the cliff's evidence; `make cliff`, then publish it")
-    gap = folder / GAP
-    return cells, take_apart(read_run(gap)) if gap.exists() else None
+    found = [path for path in (folder / GAP, root / STOCK) if path.exists()]
+    return cells, take_apart(read_run(found[0])) if found else None
 
 
 def keep(cliff: Path | None, gap: Path | None, root: Path = CHECKOUT) -> list[Path]:
@@ -64,7 +68,7 @@ def keep(cliff: Path | None, gap: Path | None, root: Path = CHECKOUT) -> list[Pa
     folder, written = root / FOLDER, []
     folder.mkdir(parents=True, exist_ok=True)
     if cliff is not None:
-        evidence = read_json(cliff / "cliff.json")
+        evidence = read_json(cliff / EVIDENCE)
         if evidence is None or not evidence["finished"]:
             raise ConfigError(f"{cliff}: expected the folder of a finished `make cliff`")
         write_json(folder / CELLS, compact(evidence))

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from experiment.figure import save
 from profiles import hazard
 from profiles.cliff_page import cell_rates, lives
 from profiles.gap import Gap
@@ -94,7 +94,7 @@ def gap_figure(gap: Gap) -> Figure:
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(steps)), layout="constrained")
     axes = figure.subplots()
     for place, step in enumerate(reversed(steps)):
-        reach = [[step.middle - min(step.differences)], [max(step.differences) - step.middle]]
+        reach = [[step.middle - step.change.low], [step.change.high - step.middle]]
         colour = "0.4" if step is gap.whole else "tab:blue"
         axes.barh(place, step.middle, xerr=reach, color=colour, height=0.6, ecolor="0.2", capsize=2)
     axes.set_yticks(range(len(steps)), [f"{step.before} → {step.after}" for step in reversed(steps)], fontsize=8)
@@ -116,13 +116,10 @@ def draw_all(evidence: Mapping[str, Any], gap: Gap | None, folder: Path, suffixe
     drawn = {name: make(evidence) for name, make in FIGURES.items()}
     drawn["cliff-gap"] = None if gap is None else gap_figure(gap)
     written = []
-    # Text stays text, and two drawings of the same evidence are the same file.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
-        for name, figure in drawn.items():
-            if figure is None:
-                continue
-            for suffix in suffixes:
-                meta = {"Date": None} if suffix == ".svg" else None
-                figure.savefig(folder / f"{name}{suffix}", metadata=meta, dpi=140)
-            written.append(folder / f"{name}{suffixes[0]}")
+    for name, figure in drawn.items():
+        if figure is None:
+            continue
+        for suffix in suffixes:
+            save(figure, folder / f"{name}{suffix}")
+        written.append(folder / f"{name}{suffixes[0]}")
     return written

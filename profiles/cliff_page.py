@@ -50,7 +50,7 @@ class CellRate:
             self.about,
             f"{rate.exposure:,.0f}",
             str(rate.events),
-            f"{rate.rate * 1e6:.3g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.3g})",
+            _per_million(rate),
             compared,
             f"{self.lost} of {self.looks}" if self.looks else "–",
             self.verdict,
@@ -91,6 +91,10 @@ def cell_rates(evidence: Evidence) -> list[CellRate]:
             )
         )
     return found
+
+
+def _per_million(rate: hazard.Rate) -> str:
+    return f"{rate.rate * 1e6:.3g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.3g})"
 
 
 def _counts(cell: Mapping[str, Any]) -> tuple[int, float]:
@@ -246,7 +250,7 @@ def point_lines(evidence: Evidence) -> list[list[str]]:
                 str(point["sessions"]),
                 f"{rate.exposure:,.0f}",
                 str(rate.events),
-                f"{rate.rate * 1e6:.3g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.3g})",
+                _per_million(rate),
                 f"{load['newest_ms']['p50']:.0f} / {load['newest_ms']['p95']:.0f}",
                 ", ".join(kinds) or "nothing wrong seen",
             ]

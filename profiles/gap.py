@@ -9,6 +9,7 @@ from itertools import pairwise
 from statistics import median
 
 from experiment.comparison import compare
+from experiment.costs import Spread
 from experiment.stored import StoredRun
 from experiment.table import markdown
 
@@ -31,21 +32,21 @@ WHAT = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From one row to another; `differences` by round, in µs per session-second."""
+    """From one row to another: the rounds' differences, in µs per session-second."""
 
     before: str
     after: str
     base: float
-    differences: tuple[float, ...]
+    change: Spread
 
     @property
     def middle(self) -> float:
         """The median of the rounds."""
-        return median(self.differences)
+        return self.change.median
 
     def line(self) -> list[str]:
         """For the table."""
-        spread = f"{self.middle:+.0f} ({min(self.differences):+.0f} … {max(self.differences):+.0f})"
+        spread = f"{self.middle:+.0f} ({self.change.low:+.0f} … {self.change.high:+.0f})"
         what = WHAT.get((self.before, self.after), "several factors")
         return [f"{self.before} → {self.after}", what, spread, f"{self.middle / self.base:+.0%}"]
 
@@ -96,7 +97,7 @@ def take_apart(run: StoredRun) -> Gap | None:
     return Gap(
         known.sessions,
         run.machine,
-        len(whole.differences),
+        whole.change.count,
         whole,
         _steps(costs, list(pairwise(chain))),
         _steps(costs, ASIDE),
@@ -110,7 +111,5 @@ def _steps(costs: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, 
 
 def _step(costs: Mapping[str, Mapping[str, float]], before: str, after: str) -> Step | None:
     mine, theirs = costs[before], costs[after]
-    rounds = [key for key in mine if key in theirs]
-    if not rounds:
-        return None
-    return Step(before, after, median(mine.values()), tuple(theirs[key] - mine[key] for key in rounds))
+    change = Spread.of([theirs[key] - mine[key] for key in mine if key in theirs])
+    return None if change is None else Step(before, after, median(mine.values()), change)

@@ -14,18 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from experiment.capacity import draw, text, write_capacity
 from experiment.comparison import compare
 from experiment.config import CHECKOUT
-from experiment.figure import rows_figure
+from experiment.figure import rows_figure, save
 from experiment.store import read_json, write_json
 from experiment.stored import MACHINE_KEYS, read_run
 from experiment.table import markdown
-from profiles.cliff import EVIDENCE
-from profiles.cliff_evidence import compact
+from profiles.cliff_evidence import EVIDENCE, compact
 from profiles.cliff_figures import draw_all
 from profiles.cliff_page import page as cliff_page
 
@@ -55,9 +53,9 @@ def report(run: Path) -> tuple[Path, Path]:
     else:
         found = read_run(run)
         folder.mkdir()
-        pictures = [folder / f"latency{suffix}" for suffix in (".svg", ".png")]
+        pictures = [folder / "latency.png"]
         write_capacity(found, folder)
-        draw(found, pictures[1])
+        draw(found, pictures[0])
         if len(found.rows) > 1:
             for suffix in (".svg", ".png"):
                 rows_figure(found.name, compare([found]).bars(), folder / f"rows{suffix}")
@@ -118,9 +116,8 @@ def _flames(profile: Mapping[str, Any], folder: Path) -> list[Path]:
     axes.set_yticks(range(len(frames), 0, -1), [frame[-60:] for frame, _ in frames], fontsize=7)
     axes.set_xlabel("% of samples")
     axes.set_title(str(profile["title"]), fontsize=9)
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
-        for suffix in (".png", ".svg"):
-            figure.savefig(folder / f"hottest{suffix}", metadata={"Date": None} if suffix == ".svg" else None, dpi=140)
+    for suffix in (".png", ".svg"):
+        save(figure, folder / f"hottest{suffix}")
     return [folder / "hottest.png"]
 
 
@@ -168,7 +165,7 @@ def _again(manifest: Mapping[str, Any], profiler: str | None = None) -> str:
 
 
 def _shown(pictures: list[Path]) -> list[str]:
-    return [f"![{picture.stem}]({picture.name})" for picture in pictures if picture.suffix == ".png"]
+    return [f"![{picture.stem}]({picture.name})" for picture in pictures]
 
 
 def _page(folder: Path, parts: list[str]) -> None:

@@ -4,7 +4,6 @@ What it cost is the second point's CPU time per session-second over the first's.
 """
 
 import json
-import resource
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ import anyio.to_thread
 from experiment.campaign import Campaign
 from experiment.config import CHECKOUT
 from experiment.conform import on_harness_cpus
-from experiment.host import Role, Run, clean_leftovers, facts
+from experiment.host import Role, Run, clean_leftovers, facts, raise_descriptor_limit
 from experiment.hygiene import as_facts, findings
 from experiment.launch import Launch, prepare
 from experiment.manifest import make_manifest, packages
@@ -84,8 +83,7 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     sessions = plan.sessions[0]
     profiler = PROFILERS[profiler_name]()
     around = Around(profiler, launch, place)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     with on_harness_cpus(plan):
         async with Run(plan.results) as run:
             machine = facts(run.host)

@@ -4,7 +4,7 @@ from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
-from experiment.host.machine import CpuPlan, cpu_plan, facts, usable_cpus
+from experiment.host.machine import CpuPlan, cpu_plan, facts, raise_descriptor_limit, usable_cpus
 from experiment.host.processes import Command, Exit, Role
 from experiment.host.procfs import named_threads
 from experiment.host.registry import Run, clean_leftovers
@@ -32,6 +32,7 @@ __all__ = [
     "facts",
     "make_group",
     "named_threads",
+    "raise_descriptor_limit",
     "usable_cpus",
     "window",
 ]

@@ -37,6 +37,12 @@ def usable_cpus() -> frozenset[int]:
     return frozenset(os.sched_getaffinity(0))
 
 
+def raise_descriptor_limit() -> None:
+    """Every role inherits it: a session costs a descriptor on either side."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def cpu_plan(
     vcpus: float,
     mode: Literal["cpuset", "quota"],
