@@ -20,11 +20,10 @@ import time
 from multiprocessing.connection import Connection
 
 FRAME = b"\x82\xfe\x02\x80" + bytes(644)
-FRAMES_PER_S = 50
 SLOTS = 20
 SLOT_S = 0.001
 GRAIN_S = 0.004
-HEAD = b"POST /infer HTTP/1.1\r\nhost: 127.0.0.1:9000\r\nx-cpu-passes: 4\r\ncontent-length: 32000\r\n\r\n"
+HEAD = b"POST /infer HTTP/1.1\r\nhost: 127.0.0.1:9000\r\nx-cpu-passes: 4\r\ncontent-length: %d\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 180\r\n\r\n" + bytes(180)
 PARTIAL = b"\x81\x7e" + (300).to_bytes(2) + bytes(300)
 WARMUP_S = 2.0
@@ -53,10 +52,12 @@ def feed(pipe: Connection, clients: list[socket.socket], upstreams: list[socket.
         for send in slots[index % SLOTS]:
             send(FRAME)
         for fd, _ in epoll.poll(0):
-            owed[fd] += len(by_fd[fd].recv(65536))
-            # A second's frames may be one or two fewer or more; a request comes in one piece, or nearly.
-            if owed[fd] >= 0.9 * FRAMES_PER_S * len(FRAME):
-                owed[fd] = 0
+            data = by_fd[fd].recv(1 << 20)
+            if not owed[fd]:  # a request begins; its head comes in one piece
+                head, _, data = data.partition(b"\r\n\r\n")
+                owed[fd] = int(head.rpartition(b" ")[2])
+            owed[fd] -= len(data)
+            if not owed[fd]:
                 by_fd[fd].send(ANSWER)
         index += 1
         time.sleep(max(0.0, begin_s + index * SLOT_S - time.monotonic()))
@@ -89,7 +90,7 @@ def serve(sessions: list[socket.socket], upstreams: list[socket.socket], seconds
             fd = idle.pop()
             asked[fd] = sock
             # As many bytes as were received stand in for the audio: 8 more a frame than a gateway sends on.
-            by_fd[fd].sendmsg((HEAD, scratch[:came_bytes]))
+            by_fd[fd].sendmsg((HEAD % came_bytes, scratch[:came_bytes]))
             served += 1
         index += 1
         time.sleep(max(0.0, begin_s + index * GRAIN_S - time.monotonic()))
