@@ -2,137 +2,160 @@
 
     python -m experiment.benches.floor --sessions 500 --seconds 10
 
-Of every session and second: one receive of 50 frames, one POST of them, its answer, one partial; and one poll with a
-sleep for each grain of time. Nothing is parsed, unmasked or checked. A second process, on another core, sends the
-frames as clients do, one every 20 ms, and answers the POSTs. Prints one JSON object: µs of this process per
-session-second, user and system. Standard library only: it runs on the interpreter whose gateway it stands beside.
+Of every session and second: a receive of 5 frames and one of 45, one POST of them, its answer, one partial; and one poll
+with a sleep for each round. Nothing is parsed, unmasked or checked. Prints one JSON object: µs of this process per
+session-second. Standard library only: it runs on the interpreter whose gateway it stands beside.
 """
 
 import argparse
 import json
-import multiprocessing
-import os
 import resource
 import select
 import socket
 import sys
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Callable
+from typing import Any
 
-FRAME = b"\x82\xfe\x02\x80" + bytes(644)
-SLOTS = 20
-SLOT_S = 0.001
-GRAIN_S = 0.004
-HEAD = b"POST /infer HTTP/1.1\r\nhost: 127.0.0.1:9000\r\nx-cpu-passes: 4\r\ncontent-length: %d\r\n\r\n"
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 180\r\n\r\n" + bytes(180)
-PARTIAL = b"\x81\x7e" + (300).to_bytes(2) + bytes(300)
-WARMUP_S = 2.0
+from experiment.benches.feeder import LOOPBACK, Feeder, feeding
+from experiment.benches.meter import Meter
 
-
-def _connected(listener: socket.socket) -> tuple[socket.socket, socket.socket]:
-    ours = socket.create_connection(listener.getsockname())
-    theirs, _ = listener.accept()
-    for sock in (ours, theirs):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setblocking(False)
-    return ours, theirs
-
-
-def feed(pipe: Connection, clients: list[socket.socket], upstreams: list[socket.socket], cpu: int) -> None:
-    """The other process: every client's frame in its slot, and an answer to each whole POST, until the pipe closes."""
-    os.sched_setaffinity(0, {cpu})
-    epoll = select.epoll()
-    by_fd = {sock.fileno(): sock for sock in upstreams}
-    owed = dict.fromkeys(by_fd, 0)
-    for fd in by_fd:
-        epoll.register(fd, select.EPOLLIN)
-    slots = [[sock.send for sock in clients[slot::SLOTS]] for slot in range(SLOTS)]
-    begin_s, index = time.monotonic(), 0
-    while not pipe.poll(0):
-        for send in slots[index % SLOTS]:
-            send(FRAME)
-        for fd, _ in epoll.poll(0):
-            data = by_fd[fd].recv(1 << 20)
-            if not owed[fd]:  # a request begins; its head comes in one piece
-                head, _, data = data.partition(b"\r\n\r\n")
-                owed[fd] = int(head.rpartition(b" ")[2])
-            owed[fd] -= len(data)
-            if not owed[fd]:
-                by_fd[fd].send(ANSWER)
-        index += 1
-        time.sleep(max(0.0, begin_s + index * SLOT_S - time.monotonic()))
+RECEIVE, POST, ANSWER, PARTIAL, POLL, WAKE = (
+    "receive",
+    "inference send",
+    "inference receive",
+    "partial send",
+    "poll",
+    "sleep",
+)
+BETWEEN = "between"
+CALLS = (BETWEEN, RECEIVE, POST, ANSWER, PARTIAL, POLL, WAKE)
+"""System calls by what they are for; `between` is the loop's own Python."""
+WARMUP_S = 3.0
+_ROUND_S = 0.01
+_ROUNDS = 100
+_EARLY_LOOK_ROUNDS = 10
+"""A look comes as long after each tick, as the default of look_interval_ms has it."""
+_HEAD = b"POST /infer HTTP/1.1\r\nhost: 127.0.0.1:9000\r\nx-cpu-passes: 4\r\ncontent-length: %d\r\n\r\n"
+_PARTIAL = b"\x81\x7e" + (300).to_bytes(2) + bytes(300)
+_RECEIVE_BUFFER_BYTES = 512 * 1024
 
 
-def serve(sessions: list[socket.socket], upstreams: list[socket.socket], seconds: float) -> dict[str, float]:
-    """The bare loop, for the warm-up and so many seconds more; its CPU in µs per session-second."""
-    epoll = select.epoll()
-    by_fd = {sock.fileno(): sock for sock in upstreams}
-    for fd in by_fd:
-        epoll.register(fd, select.EPOLLIN)
-    idle, asked = list(by_fd), dict[int, socket.socket]()
-    scratch = memoryview(bytearray(1 << 20))
-    grains = round(1 / GRAIN_S)
-    due = [sessions[grain::grains] for grain in range(grains)]
-    begin_s, index = time.monotonic(), 0
-    before, end_s, served = None, begin_s + WARMUP_S + seconds, 0
-    while (now_s := time.monotonic()) < end_s:
-        if before is None and now_s >= begin_s + WARMUP_S:
-            before, served = resource.getrusage(resource.RUSAGE_SELF), 0
-        for fd, _ in epoll.poll(0):
-            by_fd[fd].recv(65536)
-            asked.pop(fd).send(PARTIAL)
-            idle.append(fd)
-        for sock in due[index % grains]:
-            try:
-                came_bytes = sock.recv_into(scratch)
-            except BlockingIOError:
-                continue  # its client has only begun
-            fd = idle.pop()
-            asked[fd] = sock
-            # As many bytes as were received stand in for the audio: 8 more a frame than a gateway sends on.
-            by_fd[fd].sendmsg((HEAD % came_bytes, scratch[:came_bytes]))
-            served += 1
-        index += 1
-        time.sleep(max(0.0, begin_s + index * GRAIN_S - time.monotonic()))
+def measured(
+    feeder: Feeder, seconds: float, serve_round: Callable[[], None], meter: Meter | None
+) -> dict[str, float | dict[str, float]]:
+    """Serve rounds for the warm-up and so many seconds more; µs per session-second of those, user and system.
+
+    With a meter, its phases stand beside them.
+    """
+    end_s = time.monotonic() + WARMUP_S
+    while time.monotonic() < end_s:
+        serve_round()
+    served, end_s = feeder.answered(), time.monotonic() + seconds
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    if meter is not None:
+        meter.reset()
+    while time.monotonic() < end_s:
+        serve_round()
+    phases = {} if meter is None else meter.spent_us()
     after = resource.getrusage(resource.RUSAGE_SELF)
-    assert before is not None
-    each_us = 1e6 / served  # one service is one session-second
+    served = feeder.answered() - served
+    user_us, system_us = ((getattr(after, key) - getattr(before, key)) * 1e6 / served for key in ("ru_utime", "ru_stime"))
     return {
-        "user_us": (after.ru_utime - before.ru_utime) * each_us,
-        "system_us": (after.ru_stime - before.ru_stime) * each_us,
-        "kept_up": served / (len(sessions) * seconds),
+        "total_us": user_us + system_us,
+        "user_us": user_us,
+        "system_us": system_us,
+        "served_per_s": served / seconds,
+        "phases_us": {name: spent / served for name, spent in phases.items()},
     }
+
+
+class _BareLoop:
+    """Sockets in lists, and nothing else."""
+
+    def __init__(self, sessions: list[socket.socket], upstreams: list[socket.socket], meter: Meter | None) -> None:
+        def metered(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
+            return function if meter is None else meter.wrap(phase, function)
+
+        self._receives = [[metered(RECEIVE, sock.recv_into) for sock in sessions[r::_ROUNDS]] for r in range(_ROUNDS)]
+        self._partials = [[metered(PARTIAL, sock.send) for sock in sessions[r::_ROUNDS]] for r in range(_ROUNDS)]
+        epoll = select.epoll()
+        for sock in upstreams:
+            epoll.register(sock.fileno(), select.EPOLLIN)
+        self._epoll = epoll
+        self._poll = epoll.poll if meter is None else meter.wrap_waiting(POLL, epoll.poll)
+        self._sleep = time.sleep if meter is None else meter.wrap_waiting(WAKE, time.sleep)
+        self._posts = {sock.fileno(): metered(POST, sock.sendmsg) for sock in upstreams}
+        self._answers = {sock.fileno(): metered(ANSWER, sock.recv) for sock in upstreams}
+        self._idle = list(self._posts)
+        self._asked: dict[int, Callable[..., Any]] = {}
+        self._scratch = memoryview(bytearray(1 << 20))
+        self._index = 0
+        self._begin_s = time.monotonic()
+
+    def serve_round(self) -> None:
+        scratch, idle, index = self._scratch, self._idle, self._index
+        for fd, _ in self._poll(0):
+            self._answers[fd](4096)
+            self._asked.pop(fd)(_PARTIAL)
+            idle.append(fd)
+        for receive in self._receives[(index - _EARLY_LOOK_ROUNDS) % _ROUNDS]:
+            self._received(receive)
+        due = index % _ROUNDS
+        for receive, partial in zip(self._receives[due], self._partials[due], strict=True):
+            came_bytes = self._received(receive)
+            if came_bytes:
+                fd = idle.pop()
+                self._asked[fd] = partial
+                # As many bytes as were received stand in for the audio: what came with the early look is left out.
+                self._posts[fd]((_HEAD % came_bytes, scratch[:came_bytes]))
+        self._index += 1
+        self._sleep(max(0.0, self._begin_s + self._index * _ROUND_S - time.monotonic()))
+
+    def _received(self, receive: Callable[..., Any]) -> int:
+        try:
+            came_bytes: int = receive(self._scratch)
+        except BlockingIOError:
+            return 0  # its client has only begun
+        return came_bytes
+
+
+def _accepted(listener: socket.socket) -> socket.socket:
+    sock, _ = listener.accept()
+    sock.recv(4096)  # the handshake and the start message, in one piece
+    sock.setblocking(False)
+    return sock
+
+
+def _connected(port: int) -> socket.socket:
+    sock = socket.create_connection((LOOPBACK, port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setblocking(False)
+    return sock
+
+
+def arguments(prog: str) -> argparse.Namespace:
+    """The command line that the floor and the gateway beside it have in common."""
+    parser = argparse.ArgumentParser(prog=prog)
+    parser.add_argument("--sessions", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--metered", action="store_true", help="split the time between phases, which costs some itself")
+    return parser.parse_args()
 
 
 def main() -> int:
     """Measure once, and print it."""
-    parser = argparse.ArgumentParser(prog="python -m experiment.benches.floor")
-    parser.add_argument("--sessions", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    arguments = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        parser.error(f"expected two cores, one for the loop and one for its clients; this process may use {cores}")
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 512 * 1024)
-    pairs = [_connected(listener) for _ in range(arguments.sessions)]
-    # Enough for answers that come a few grains late.
-    pools = [_connected(listener) for _ in range(max(16, arguments.sessions // 4))]
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    rest = ([ours for ours, _ in pairs], [theirs for _, theirs in pools], cores[0])
-    child = context.Process(target=feed, args=(theirs, *rest), daemon=True)
-    child.start()
-    os.sched_setaffinity(0, {cores[-1]})
-    try:
-        cost = serve([theirs for _, theirs in pairs], [ours for ours, _ in pools], arguments.seconds)
-    finally:
-        ours.send(None)
-        child.join(5)
-        child.kill()
-    print(json.dumps({"sessions": arguments.sessions, "total_us": cost["user_us"] + cost["system_us"], **cost}))
+    given = arguments("python -m experiment.benches.floor")
+    listener = socket.create_server((LOOPBACK, 0), backlog=4096)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+    meter = Meter(CALLS) if given.metered else None
+    with feeding(listener.getsockname()[1], given.sessions) as feeder:
+        sessions = [_accepted(listener) for _ in range(given.sessions)]
+        # Enough for all requests in flight, and for answers that come a few rounds late.
+        upstreams = [_connected(feeder.inference_port) for _ in range(max(16, given.sessions // 4))]
+        bare = _BareLoop(sessions, upstreams, meter)
+        found = measured(feeder, given.seconds, bare.serve_round, meter)
+    print(json.dumps({"sessions": given.sessions, **found}))
     return 0
 
 

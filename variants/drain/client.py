@@ -13,7 +13,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from gateway import Close, Failure, Infer, SendText, Session
+from gateway import FRAME_BYTES, Close, Failure, Infer, SendText
 from variants.drain.decoder import WIRE_BYTES, Decoder, text_frame
 from variants.drain.stream import HANGUP_ONLY, IN, OUT, Stream
 from variants.shared.inference import Answer
@@ -38,14 +38,17 @@ _LOGGER.setLevel(logging.CRITICAL)  # a refused handshake is the peer's affair
 class Client(Stream):
     """One accepted connection. `on_event` and `on_time` move it on; its inference's outcome comes by `on_outcome`."""
 
-    def __init__(self, loop: "Loop", sock: socket.socket, session: Session) -> None:
+    def __init__(self, loop: "Loop", sock: socket.socket) -> None:
         super().__init__(loop.poller, sock, IN)
         self._loop = loop
-        self._session = session
+        self._session = loop.new_session(0.0)
+        """Made anew when the start message comes: its phase depends on that moment."""
         self._protocol = ServerProtocol(max_size=MOST_MESSAGE_BYTES, logger=_LOGGER)
         self._request: bytes | None = b""
         """What came of the upgrade request; None once it is whole."""
         self._decoder = Decoder(self._protocol)
+        self._held_s = 0.0
+        """When the frames that the decoder holds came off the socket."""
         self._ends_s: float | None = None
         """When an ended connection is dropped; None while it lives."""
         self._linger = False
@@ -79,11 +82,12 @@ class Client(Stream):
             if now_s >= self._ends_s:
                 self.drop()
             return
-        came_bytes = self._look(now_s)
+        session = self._session
+        is_due = now_s >= session.next_due_s
+        came_bytes = self._look(now_s, may_hold=not is_due)
         if self._ends_s is not None or not self.open:
             return
-        session = self._session
-        if now_s >= session.next_due_s:
+        if is_due:
             for action in session.tick(now_s):
                 if isinstance(action, Infer):
                     self._loop.inference.post(action, self, now_s)
@@ -105,25 +109,31 @@ class Client(Stream):
 
     # Coming in
 
-    def _look(self, now_s: float) -> int:
+    def _look(self, now_s: float, *, may_hold: bool = False) -> int:
         """Take what the kernel holds, in one call; how many bytes it was. The scratch buffer is as big as any of them.
 
         After the session has started, nobody but this looks.
         """
         if not self.open:
             return 0
-        scratch = self._loop.scratch
+        scratch, held = self._loop.scratch, self._decoder.held
+        held_bytes = len(held)
+        scratch[:held_bytes] = held
         try:
-            came_bytes = self._sock.recv_into(scratch)
+            came_bytes = self._sock.recv_into(scratch[held_bytes:])
         except BlockingIOError:
-            return 0
+            came_bytes = 0
+            if may_hold or not held:
+                return 0
         except OSError:
             self.drop()
             return 0
-        if not came_bytes:
-            self.drop()
-        elif self._request is None:
-            self._take(scratch[:came_bytes], now_s)
+        else:
+            if not came_bytes:
+                self.drop()
+                return 0
+        if self._request is None:
+            self._take(scratch[: held_bytes + came_bytes], now_s, may_hold)
         elif not self._linger:
             self._take_request(bytes(scratch[:came_bytes]), now_s)
         return came_bytes
@@ -160,17 +170,28 @@ class Client(Stream):
             response = protocol.reject(HTTPStatus.NOT_FOUND, "expected /ws/stt or /health\n")
         protocol.send_response(response)
 
-    def _take(self, data: memoryview, now_s: float) -> None:
+    def _take(self, data: memoryview, now_s: float, may_hold: bool = False) -> None:
         if self._linger:
             return
-        session = self._session
-        for event in self._decoder.receive(data):
+        session, decoder = self._session, self._decoder
+        early_bytes = len(decoder.held) // WIRE_BYTES * FRAME_BYTES
+        events = decoder.receive(data, may_hold=may_hold)
+        if may_hold and decoder.held:
+            self._held_s = now_s
+        for event in events:
             if not session.started:
+                session = self._session = self._loop.new_session(now_s)
                 close = session.start(event, now_s)
                 if close is None:
                     self._listen_for(HANGUP_ONLY)
                     self._set_timer(now_s)
             elif isinstance(event, memoryview):
+                if early_bytes:
+                    session.frames(event[:early_bytes], self._held_s)
+                    event = event[early_bytes:]
+                    early_bytes = 0
+                    if not event:
+                        continue
                 session.frames(event, now_s)
                 continue
             else:

@@ -17,6 +17,7 @@ WIRE_BYTES = 8 + FRAME_BYTES
 """A regular frame on the wire: 4 bytes of header, 4 of mask, the audio."""
 _WIRE_WORDS = WIRE_BYTES // 4
 _HEADER = bytes((0x82, 0xFE)) + FRAME_BYTES.to_bytes(2, "big")  # FIN + binary, masked + 16-bit length (RFC 6455, 5.2)
+_HEADER_BYTES = [_HEADER[at : at + 1] for at in range(len(_HEADER))]
 _HEADER_WORD = np.uint32(int.from_bytes(_HEADER, sys.byteorder))
 
 Event = memoryview | bytes | str
@@ -36,6 +37,12 @@ def _rest_bytes(head: bytearray) -> int:
     return (4 if head[1] & 0x80 else 0) + (int.from_bytes(head[2:], "big") if short >= 126 else short)
 
 
+def _is_regular(data: memoryview) -> bool:
+    """Whether these are whole regular frames."""
+    frames, rest = divmod(len(data), WIRE_BYTES)
+    return not rest and all(data[at::WIRE_BYTES] == byte * frames for at, byte in enumerate(_HEADER_BYTES))
+
+
 class Decoder:
     """One connection's decoder, from the byte after the handshake on.
 
@@ -43,12 +50,13 @@ class Decoder:
         protocol: after its handshake; it takes no bytes from elsewhere any more.
     """
 
-    __slots__ = ("_fragments", "_head", "_held", "_is_text", "_owed_bytes", "_protocol")
+    __slots__ = ("_fragments", "_head", "_is_text", "_owed_bytes", "_protocol", "held")
 
     def __init__(self, protocol: ServerProtocol) -> None:
         self._protocol = protocol
-        self._held = b""
-        """The beginning of a regular frame, whose rest has not come yet."""
+        self.held = b""
+        """Bytes that were received and not decoded: a few regular frames, the last perhaps only begun. Who calls
+        `receive` puts them before what comes next."""
         self._head = bytearray()
         """What the protocol was given of the current frame, while that does not tell the frame's length."""
         self._owed_bytes = 0
@@ -56,11 +64,16 @@ class Decoder:
         self._fragments: list[bytes] = []
         self._is_text = False
 
-    def receive(self, data: memoryview) -> list[Event]:
-        """Take the next bytes; what they complete, in order. Nothing follows a close of either side."""
-        if self._held:
-            data = memoryview(self._held + data)
-            self._held = b""
+    def receive(self, data: memoryview, *, may_hold: bool = False) -> list[Event]:
+        """Take the next bytes, `held` first; what they complete, in order. Nothing follows a close of either side.
+
+        Args:
+            may_hold: whether whole regular frames, and nothing else, may be held: decoded with the next, they cost less.
+        """
+        if may_hold and not self.held and self._between_frames and _is_regular(data):
+            self.held = bytes(data)
+            return []
+        self.held = b""
         events: list[Event] = []
         at, end = 0, len(data)
         protocol = self._protocol
@@ -69,19 +82,30 @@ class Decoder:
                 protocol.receive_data(bytes(data[at:]))  # the peer's close is all that is still of interest
                 protocol.events_received()
                 break
-            if not self._owed_bytes and not self._head and protocol.current_size is None:
+            if self._between_frames:
                 taken = self._take_run(data, at, events)
                 if taken:
                     at += taken
                     continue
                 if end - at < WIRE_BYTES and data[at : at + len(_HEADER)] == _HEADER[: end - at]:
-                    self._held = bytes(data[at:])
+                    self.held = bytes(data[at:])
                     break
             at += self._feed(data, at)
             for frame in protocol.events_received():
                 assert isinstance(frame, Frame)
                 self._take_frame(frame, events)
         return events
+
+    @property
+    def _between_frames(self) -> bool:
+        """Whether the connection is open, and the next byte begins a frame and no continuation is awaited."""
+        protocol = self._protocol
+        return (
+            not self._owed_bytes
+            and not self._head
+            and protocol.current_size is None
+            and protocol.state is State.OPEN
+        )
 
     @staticmethod
     def _take_run(data: memoryview, at: int, events: list[Event]) -> int:

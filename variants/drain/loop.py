@@ -1,4 +1,4 @@
-"""One event loop: accept, look, tick, in rounds of a few milliseconds. What a connection does is in `client`.
+"""One event loop: accept, look, tick, in rounds of ten milliseconds. What a connection does is in `client`.
 
 Ownership: a loop's thread owns its listening socket, epoll, timers, clients, sessions and inference connections.
 Loops share nothing but modules, their constants, the settings, and the kernel's queue of connections (SO_REUSEPORT).
@@ -15,10 +15,14 @@ from variants.drain.h1 import H1Pool
 from variants.drain.h2c import H2Pool
 from variants.drain.inference import Inference
 from variants.drain.stream import IN, Poller
-from variants.drain.timers import GRAIN_S, Timers
+from variants.drain.timers import Timers
 from variants.shared.options import HostOptions
 
 BACKLOG = 4096
+ROUND_S = 0.01
+"""What happens within as long is served together; what is due is not put off for it."""
+_AHEAD_S = 0.0001
+"""Ticks that are meant to fall on the beginning of a round are due as much before it, whatever rounding does."""
 HURRY_S = 0.25
 """How long after a connection was accepted its handshake and start message are taken as soon as they come."""
 _ACCEPT_AT_ONCE = 256
@@ -74,12 +78,12 @@ class Loop:
         """Serve until an exception, which would be a mistake of ours, ends it."""
         try:
             while True:
-                self._round()
+                self.serve_round()
         finally:
             self.poller.end()
 
-    def _round(self) -> None:
-        """Wait for something to do, do all of it, and let more gather until the next grain begins."""
+    def serve_round(self) -> None:
+        """Wait for something to do, do all of it, and let more gather until the next round begins or something is due."""
         clock = time.monotonic
         events = self.poller.wait(self._wait_s(clock()))
         for handler, mask in events:
@@ -92,11 +96,27 @@ class Loop:
         if deadline_s is not None and deadline_s <= now_s:
             self.inference.expire(now_s)
         if (events or due) and now_s >= self._hurries_until_s:
-            time.sleep(GRAIN_S - clock() % GRAIN_S)
+            now_s = clock()
+            gathering_s = ROUND_S - now_s % ROUND_S
+            due_s = self.timers.next_s
+            if due_s is not None:
+                gathering_s = min(gathering_s, max(0.0, due_s - now_s))
+            time.sleep(gathering_s)
 
     def _wait_s(self, now_s: float) -> float | None:
         times_s = [time_s for time_s in (self.timers.next_s, self.inference.next_deadline_s()) if time_s is not None]
         return max(0.0, min(times_s) - now_s) if times_s else None
+
+    def new_session(self, now_s: float) -> Session:
+        """A session that starts now. Its phase is drawn like any other's, and then moved to where a round begins: so the
+        ticks of many sessions fall together, and none of them is late for it."""
+        jitter_s = self._phase_jitter_ms / 1000
+        phase_s = self._random.uniform(0, jitter_s)
+        if jitter_s >= ROUND_S:
+            phase_s += -(now_s + phase_s) % ROUND_S - _AHEAD_S
+            if not 0 <= phase_s < jitter_s:
+                phase_s += ROUND_S if phase_s < 0 else -ROUND_S
+        return Session(self._settings, phase_s * 1000)
 
     def on_event(self, mask: int, now_s: float) -> None:
         """Accept whoever waits, some at a time, so that they do not hold up ticks."""
@@ -106,6 +126,5 @@ class Loop:
             except OSError:
                 return  # nobody waits, somebody has left again, or no descriptor is free just now
             sock.setblocking(False)
-            phase_ms = self._random.uniform(0, self._phase_jitter_ms)
-            Client(self, sock, Session(self._settings, phase_ms))
+            Client(self, sock)
             self._hurries_until_s = now_s + HURRY_S

@@ -5,8 +5,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-GRAIN_S = 0.004
-"""Nothing is served early, and late by at most this: under the 5 ms that PROTOCOL's flush may be delayed by company."""
+GRAIN_S = 0.005
+"""Nothing is served early, and nothing is late by more than this for the sake of company."""
 
 
 class Timers(Generic[T]):

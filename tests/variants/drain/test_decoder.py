@@ -1,7 +1,7 @@
 """The decoder against a plain websockets parse of the same bytes: any traffic, cut anywhere, gives the same result."""
 
 import struct
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,15 +127,22 @@ def plain(data: bytes) -> Outcome:
     return messages, b"".join(protocol.data_to_send()), sent_close(protocol)
 
 
-def drained(data: bytes, cuts: list[int]) -> Outcome:
-    """What the decoder makes of it, cut at these places; the memory that it is given is used again, as a loop does."""
+def drained(data: bytes, cuts: list[int], holds: list[bool]) -> Outcome:
+    """What the decoder makes of it, cut at these places; the memory that it is given is used again, as a loop does.
+
+    `holds`: whether it may hold what comes, in turn; not what comes last.
+    """
     protocol = open_protocol()
     decoder = Decoder(protocol)
     messages: list[str | bytes] = []
     scratch = bytearray(len(data))
+    may_hold = cycle(holds)
     for start, end in pairwise([0, *sorted(cuts), len(data)]):
-        scratch[: end - start] = data[start:end]
-        for event in decoder.receive(memoryview(scratch)[: end - start]):
+        part = decoder.held + data[start:end]
+        scratch[: len(part)] = part
+        for event in decoder.receive(
+            memoryview(scratch)[: len(part)], may_hold=end < len(data) and next(may_hold)
+        ):
             if isinstance(event, memoryview):
                 run = bytes(event)
                 messages += [run[at : at + FRAME_BYTES] for at in range(0, len(run), FRAME_BYTES)]
@@ -146,23 +153,31 @@ def drained(data: bytes, cuts: list[int]) -> Outcome:
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=traffic(), places=st.lists(st.floats(0, 1), max_size=8))
-def test_any_traffic_cut_anywhere_is_what_a_plain_parse_makes_of_it(data: bytes, places: list[float]) -> None:
-    assert drained(data, [int(place * len(data)) for place in places]) == plain(data)
+@given(
+    data=traffic(),
+    places=st.lists(st.floats(0, 1), max_size=8),
+    on_frames=st.booleans(),
+    holds=st.lists(st.booleans(), min_size=1, max_size=4),
+)
+def test_any_traffic_cut_anywhere_is_what_a_plain_parse_makes_of_it(
+    data: bytes, places: list[float], on_frames: bool, holds: list[bool]
+) -> None:
+    step = WIRE_BYTES if on_frames else 1
+    assert drained(data, [int(place * len(data)) // step * step for place in places], holds) == plain(data)
 
 
 @settings(max_examples=20, deadline=None)
 @given(data=traffic())
 def test_bytes_that_come_one_by_one_make_no_difference(data: bytes) -> None:
     data = data[:3000]
-    assert drained(data, list(range(len(data)))) == plain(data)
+    assert drained(data, list(range(len(data))), [False]) == plain(data)
 
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=3000), start=st.sampled_from([b"", frame(BINARY, audio(1), mask=b"mask")]))
 def test_random_bytes_never_raise_and_close_alike(data: bytes, start: bytes) -> None:
     data = start + data
-    assert drained(data, [len(data) // 3, len(data) // 2]) == plain(data)
+    assert drained(data, [len(data) // 3, len(data) // 2], [True, False]) == plain(data)
 
 
 def test_regular_frames_come_as_one_run_whatever_their_masks() -> None:
@@ -177,8 +192,27 @@ def test_after_something_else_and_after_a_cut_the_fast_path_is_taken_again() -> 
     data = frame(PING, b"odd") + b"".join(frame(BINARY, audio(seed)) for seed in range(4))
     first, second = data[: -WIRE_BYTES - 5], data[-WIRE_BYTES - 5 :]
     for part, runs in ((first, [2]), (second, [2])):
-        events = decoder.receive(memoryview(part))
+        events = decoder.receive(memoryview(decoder.held + part))
         assert [len(run) // FRAME_BYTES for run in events if isinstance(run, memoryview)] == runs
+
+
+def test_frames_that_may_be_held_are_decoded_with_the_next_and_only_once_held() -> None:
+    decoder = Decoder(open_protocol())
+    data = b"".join(frame(BINARY, audio(seed)) for seed in range(3))
+    assert decoder.receive(memoryview(data), may_hold=True) == []
+    assert decoder.held == data
+    (run,) = decoder.receive(memoryview(decoder.held + data), may_hold=True)
+    assert len(run) == 6 * FRAME_BYTES
+    assert decoder.held == b""
+
+
+def test_what_is_not_all_regular_frames_is_never_held() -> None:
+    for data in (frame(BINARY, audio(1)) + frame(PING, b"now"), frame(BINARY, audio(1), reserved=1)):
+        protocol = open_protocol()
+        decoder = Decoder(protocol)
+        decoder.receive(memoryview(data), may_hold=True)
+        assert decoder.held == b""
+        assert protocol.data_to_send()
 
 
 def test_a_text_frame_is_what_websockets_writes() -> None:
