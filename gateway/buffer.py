@@ -7,23 +7,13 @@ from gateway.settings import FRAME_BYTES
 Audio = bytes | bytearray | memoryview
 
 
-class Taken(NamedTuple):
-    """Everything that was buffered, taken at once."""
+class Run(NamedTuple):
+    """Frames that follow each other: taken from the buffer, or pushed out by its bound."""
 
-    chunks: list[Audio]
     oldest_seq: int
     frames: int
     oldest_taken_s: float
     """When the oldest frame came off the socket, in seconds of the host's clock."""
-    newest_taken_s: float
-
-
-class Dropped(NamedTuple):
-    """A run of frames that the bound pushed out."""
-
-    oldest_seq: int
-    frames: int
-    oldest_taken_s: float
     newest_taken_s: float
 
 
@@ -36,7 +26,7 @@ class FrameBuffer:
         self._limit_frames = limit_frames
         self._chunks: list[Audio] = []
         self._taken_s: list[float] = []
-        self._dropped: Dropped | None = None
+        self._dropped: Run | None = None
         self.frames = 0
         """Frames buffered now."""
         self.next_seq = 1
@@ -65,18 +55,18 @@ class FrameBuffer:
             self._chunks[0] = memoryview(self._chunks[0])[left * FRAME_BYTES :]
         earlier = self._dropped
         if earlier is None:
-            self._dropped = Dropped(oldest_seq, excess, oldest_taken_s, newest_taken_s)
+            self._dropped = Run(oldest_seq, excess, oldest_taken_s, newest_taken_s)
         else:
             # Nothing was taken since, so the two runs follow each other without a gap.
             self._dropped = earlier._replace(frames=earlier.frames + excess, newest_taken_s=newest_taken_s)
 
-    def take_dropped(self) -> Dropped | None:
+    def take_dropped(self) -> Run | None:
         """The frames dropped since the last call, one unbroken run just before the oldest buffered frame."""
         dropped, self._dropped = self._dropped, None
         return dropped
 
-    def take(self) -> Taken:
+    def take(self) -> tuple[list[Audio], Run]:
         """Everything buffered; call `take_dropped` first, so that the two are reported in order."""
-        taken = Taken(self._chunks, self.next_seq - self.frames, self.frames, self._taken_s[0], self._taken_s[-1])
+        chunks, times_s, frames = self._chunks, self._taken_s, self.frames
         self._chunks, self._taken_s, self.frames = [], [], 0
-        return taken
+        return chunks, Run(self.next_seq - frames, frames, times_s[0], times_s[-1])

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any, NamedTuple
 
 
@@ -21,6 +22,14 @@ class Prediction(NamedTuple):
 
 
 _KEYS = frozenset(Prediction._fields)
+
+
+_COUNT = rb"(0|[1-9]\d{0,14})"  # below 2^53
+_USUAL = re.compile(
+    rb'\{"rms":((?:0|[1-9]\d{0,4})\.\d{1,17}),"zero_crossings":%b,"checksum":%b,"samples":%b,'
+    rb'"transcript":"([a-z]+)","audio_bytes":%b\}' % (_COUNT, _COUNT, _COUNT, _COUNT)
+).fullmatch
+"""The spelling that nearly every answer has: read in a third of the time that any JSON takes."""
 
 
 def _integer(fields: dict[str, Any], name: str, limit: int) -> int:
@@ -50,6 +59,18 @@ def parse_prediction(body: bytes, audio_bytes: int) -> Prediction:
     Raises:
         BadPrediction: not JSON, a key missing or unknown, a value out of type or range.
     """
+    usual = _USUAL(body)
+    if usual is not None:
+        rms, zero_crossings, checksum, samples, transcript, told_bytes = usual.groups()
+        if int(told_bytes) == audio_bytes and int(checksum) < 2**32:
+            return Prediction(
+                float(rms), int(zero_crossings), int(checksum), int(samples), transcript.decode(), audio_bytes
+            )
+    return _any_spelling(body, audio_bytes)
+
+
+def _any_spelling(body: bytes, audio_bytes: int) -> Prediction:
+    """`parse_prediction` for all JSON there is, and for its errors."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:

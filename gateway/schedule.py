@@ -21,9 +21,12 @@ class FlushSchedule:
         earliest_s = self.next_due_s
         if now_s < earliest_s:
             return None
-        k = max(self._k + 1, int((now_s - self._first_s) / self._interval_s))
-        while self._first_s + k * self._interval_s <= now_s:
-            k += 1
+        k = self._k + 1
+        next_s = self._first_s + k * self._interval_s
+        if next_s <= now_s:
+            k = max(k, int((now_s - self._first_s) / self._interval_s))
+            while (next_s := self._first_s + k * self._interval_s) <= now_s:
+                k += 1
         self._k = k
-        self.next_due_s = self._first_s + k * self._interval_s
+        self.next_due_s = next_s
         return (now_s - earliest_s) * 1000

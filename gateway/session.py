@@ -7,7 +7,7 @@ time and does what they say; it holds no rule of its own. Nothing is shared betw
 from typing import NamedTuple
 
 from gateway.actions import Close, Infer, SendText
-from gateway.buffer import Audio, Dropped, FrameBuffer
+from gateway.buffer import Audio, FrameBuffer, Run
 from gateway.failures import Failure, broken_answer, refusal_of_status
 from gateway.messages import error_text, partial_text, start_fault
 from gateway.prediction import BadPrediction, parse_prediction
@@ -25,10 +25,7 @@ class SessionMisuse(RuntimeError):
 class _Batch(NamedTuple):
     """What is remembered of the batch in flight; its audio is the host's."""
 
-    oldest_seq: int
-    frames: int
-    oldest_taken_s: float
-    newest_taken_s: float
+    run: Run
     flush_lateness_ms: float
     sent_s: float
 
@@ -130,13 +127,11 @@ class Session:
         return (self._overflow(dropped, lateness_ms, now_s), self._flush(lateness_ms, now_s))
 
     def _flush(self, lateness_ms: float, now_s: float) -> Infer:
-        taken = self._buffer.take()
-        self._batch = _Batch(
-            taken.oldest_seq, taken.frames, taken.oldest_taken_s, taken.newest_taken_s, lateness_ms, now_s
-        )
-        return Infer(taken.chunks, taken.frames * FRAME_BYTES, self._settings.cpu_passes)
+        chunks, run = self._buffer.take()
+        self._batch = _Batch(run, lateness_ms, now_s)
+        return Infer(chunks, run.frames * FRAME_BYTES, self._settings.cpu_passes)
 
-    def _overflow(self, dropped: Dropped, lateness_ms: float, now_s: float) -> SendText:
+    def _overflow(self, dropped: Run, lateness_ms: float, now_s: float) -> SendText:
         seconds = self._settings.buffer_seconds
         message = f"the buffer holds {seconds:g} s of audio; {dropped.frames} frames were dropped"
         return self._error(
@@ -154,7 +149,7 @@ class Session:
         if status != 200:
             return self._failed(batch, refusal_of_status(status), now_s)
         try:
-            prediction = parse_prediction(body, batch.frames * FRAME_BYTES)
+            prediction = parse_prediction(body, batch.run.frames * FRAME_BYTES)
         except BadPrediction as error:
             return self._failed(batch, broken_answer(str(error)), now_s)
         if self._closed:
@@ -162,8 +157,8 @@ class Session:
         self._outbox += 1
         return SendText(
             partial_text(
-                oldest_seq=batch.oldest_seq,
-                frames=batch.frames,
+                oldest_seq=batch.run.oldest_seq,
+                frames=batch.run.frames,
                 prediction=prediction,
                 cpu_passes=self._settings.cpu_passes,
                 model_delay_ms=self._settings.model_delay_ms,
@@ -192,7 +187,7 @@ class Session:
         # The failed batch has left `in_flight` already; it is still one of the batches outstanding here.
         return self._error(
             failure,
-            batch,
+            batch.run,
             batch.flush_lateness_ms,
             elapsed_ms=elapsed_ms,
             batches=1 + self.in_flight,
@@ -202,7 +197,7 @@ class Session:
     def _error(
         self,
         failure: Failure,
-        run: _Batch | Dropped,
+        run: Run,
         lateness_ms: float,
         *,
         elapsed_ms: float | None,

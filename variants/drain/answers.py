@@ -15,6 +15,7 @@ from variants.shared.inference import Answer
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) [\t\x20-\x7e]*\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,7})[ \t]*\r\n", re.IGNORECASE)
 _SPECIAL = re.compile(rb"\r\n(?:connection|transfer-encoding|[ \t])", re.IGNORECASE)
+_HEADS_KEPT = 64
 _BODILESS = (b"204", b"304")
 
 
@@ -22,12 +23,42 @@ class BrokenAnswer(ValueError):
     """What came is no HTTP/1.1 answer, or ended too early."""
 
 
+class Heads:
+    """What answers' heads say, kept by their bytes: most have been seen before. For one thread's connections."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, tuple[int, int] | None] = {}
+
+    def read(self, head: bytes) -> tuple[int, int] | None:
+        """Status and length of the body; None where anything is unusual. `head`: its empty line included."""
+        seen = self._seen
+        if head not in seen:
+            if len(seen) >= _HEADS_KEPT:
+                seen.clear()
+            seen[head] = _read_head(head)
+        return seen[head]
+
+
+def _read_head(head: bytes) -> tuple[int, int] | None:
+    status = _STATUS.match(head)
+    if status is None or status[1] in _BODILESS:
+        return None
+    fields = status.end() - 2
+    length = _LENGTH.search(head, fields)
+    if length is None or _LENGTH.search(head, length.end() - 2) or _SPECIAL.search(head, fields):
+        return None
+    return int(status[1]), int(length[1])
+
+
 class AnswerReader:
     """Reads the answers of one connection, one request at a time."""
 
-    __slots__ = ("_parser", "_reader", "reusable")
+    __slots__ = ("_heads", "_parser", "_reader", "reusable")
 
-    def __init__(self) -> None:
+    def __init__(self, heads: Heads) -> None:
+        self._heads = heads
         self._parser: Generator[None, None, Response] | None = None
         self._reader = StreamReader()
         self.reusable = True
@@ -51,25 +82,13 @@ class AnswerReader:
         self._reader.feed_eof()
         return self._step()
 
-    @staticmethod
-    def _whole(data: bytes) -> Answer | None:
+    def _whole(self, data: bytes) -> Answer | None:
         """The answer, where `data` is exactly that, its length in the header and nothing unusual there."""
-        status = _STATUS.match(data)
-        if status is None:
+        body_at = data.find(b"\r\n\r\n") + 4
+        known = self._heads.read(data[:body_at]) if body_at >= 4 else None
+        if known is None or len(data) != body_at + known[1]:
             return None
-        end = data.find(b"\r\n\r\n", status.end() - 2)
-        head_end = end + 2
-        length = _LENGTH.search(data, status.end() - 2, head_end)
-        if (
-            end < 0
-            or length is None
-            or len(data) != end + 4 + int(length[1])
-            or status[1] in _BODILESS
-            or _SPECIAL.search(data, status.end() - 2, head_end)
-            or _LENGTH.search(data, length.end() - 2, head_end)
-        ):
-            return None
-        return Answer(int(status[1]), data[end + 4 :])
+        return Answer(known[0], data[body_at:])
 
     def _parse(self) -> Generator[None, None, Response]:
         """One answer; informational ones (1xx) before it are passed over."""

@@ -116,11 +116,14 @@ class Client(Stream):
         """
         if not self.open:
             return 0
-        scratch, held = self._loop.scratch, self._decoder.held
+        room = scratch = self._loop.scratch
+        held = self._decoder.held
         held_bytes = len(held)
-        scratch[:held_bytes] = held
+        if held:
+            scratch[:held_bytes] = held
+            room = scratch[held_bytes:]
         try:
-            came_bytes = self._sock.recv_into(scratch[held_bytes:])
+            came_bytes = self._sock.recv_into(room)
         except BlockingIOError:
             came_bytes = 0
             if may_hold or not held:

@@ -37,10 +37,10 @@ def _rest_bytes(head: bytearray) -> int:
     return (4 if head[1] & 0x80 else 0) + (int.from_bytes(head[2:], "big") if short >= 126 else short)
 
 
-def _is_regular(data: memoryview) -> bool:
+def _is_regular(data: bytes) -> bool:
     """Whether these are whole regular frames."""
     frames, rest = divmod(len(data), WIRE_BYTES)
-    return not rest and all(data[at::WIRE_BYTES] == byte * frames for at, byte in enumerate(_HEADER_BYTES))
+    return not rest and all([data[at::WIRE_BYTES] == byte * frames for at, byte in enumerate(_HEADER_BYTES)])
 
 
 class Decoder:
@@ -70,8 +70,8 @@ class Decoder:
         Args:
             may_hold: whether whole regular frames, and nothing else, may be held: decoded with the next, they cost less.
         """
-        if may_hold and not self.held and self._between_frames and _is_regular(data):
-            self.held = bytes(data)
+        if may_hold and not self.held and self._between_frames and _is_regular(raw := bytes(data)):
+            self.held = raw
             return []
         self.held = b""
         events: list[Event] = []
@@ -114,11 +114,10 @@ class Decoder:
         if not frames:
             return 0
         words = np.frombuffer(data, np.uint32, frames * _WIRE_WORDS, at).reshape(frames, _WIRE_WORDS)
-        irregular = (words[:, 0] == _HEADER_WORD).tobytes().find(0)
-        if irregular >= 0:
-            if not irregular:
+        if words[:, 0].tobytes() != _HEADER * frames:
+            frames = (words[:, 0] == _HEADER_WORD).tobytes().find(0)
+            if not frames:
                 return 0
-            frames = irregular
             words = words[:frames]
         audio = words[:, 2:] ^ words[:, 1:2]
         events.append(audio.data.cast("B"))

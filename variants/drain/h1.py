@@ -8,13 +8,13 @@ from typing import Any
 
 from gateway import Infer, connection_reset, inference_timeout, pool_timeout
 from gateway.failures import ANSWER_LIMIT_S, POOL_LIMIT_S
-from variants.drain.answers import AnswerReader, BrokenAnswer
+from variants.drain.answers import AnswerReader, BrokenAnswer, Heads
 from variants.drain.inference import BUFFERS_AT_ONCE, Deadlines, Exchange, Owner, Upstream
 from variants.drain.stream import Poller
 
 RESERVE = 8
 """Connections beyond those in use that are kept open, so that a request finds one."""
-_READ_BYTES = 65536
+_READ_BYTES = 4096
 
 
 class _Connection(Upstream):
@@ -23,13 +23,13 @@ class _Connection(Upstream):
     def __init__(self, pool: "H1Pool", poller: Poller) -> None:
         super().__init__(poller, pool.family, pool.address)
         self._pool = pool
-        self._reader = AnswerReader()
+        self._reader = AnswerReader(pool.heads)
         self.exchange: Exchange | None = None
 
     def begin(self, exchange: Exchange, now_s: float) -> None:
         """Send a request."""
         self.exchange = exchange
-        batch = exchange.batch
+        batch = exchange.take_batch()
         head = self._pool.head % (batch.cpu_passes, batch.audio_bytes)
         try:
             if len(batch.chunks) < BUFFERS_AT_ONCE:
@@ -82,6 +82,7 @@ class H1Pool:
         self.head = (
             b"POST /infer HTTP/1.1\r\nhost: %b\r\nx-cpu-passes: %%d\r\ncontent-length: %%d\r\n\r\n" % authority.encode()
         )
+        self.heads = Heads()
         self._poller = poller
         self._idle: deque[_Connection] = deque()
         """The one that was used last at the right, where the next is taken; those never used at the left."""

@@ -41,9 +41,9 @@ class _Request:
 
     __slots__ = ("answer", "exchange", "status", "unsent")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, batch: Infer) -> None:
         self.exchange = exchange
-        self.unsent = memoryview(b"".join(exchange.batch.chunks))
+        self.unsent = memoryview(b"".join(batch.chunks))
         self.status = 0
         self.answer = bytearray()
 
@@ -71,7 +71,7 @@ class _Connection(Upstream):
 
     def begin(self, exchange: Exchange, now_s: float) -> None:
         """Send a request, as far as flow control allows."""
-        batch = exchange.batch
+        batch = exchange.take_batch()
         try:
             stream_id = self._h2.get_next_available_stream_id()
             self._h2.send_headers(
@@ -86,7 +86,7 @@ class _Connection(Upstream):
                 ],
             )
             exchange.connection = (self, stream_id)
-            self.requests[stream_id] = _Request(exchange)
+            self.requests[stream_id] = _Request(exchange, batch)
             self._send_body(stream_id)
             self._write_out()
         except (OSError, ProtocolError) as error:

@@ -29,14 +29,20 @@ class Owner(Protocol):
 class Exchange:
     """One batch on its way. `done` once its owner was told."""
 
-    __slots__ = ("batch", "connection", "done", "owner")
+    __slots__ = ("_batch", "connection", "done", "owner")
 
     def __init__(self, batch: Infer, owner: Owner) -> None:
-        self.batch = batch
+        self._batch: Infer | None = batch
         self.owner = owner
         self.connection: Any = None
         """What carries it, once something does."""
         self.done = False
+
+    def take_batch(self) -> Infer:
+        """The batch, to be sent: once, and from then on the exchange does not keep its audio alive."""
+        batch, self._batch = self._batch, None
+        assert batch is not None
+        return batch
 
     def finish(self, outcome: Answer | Failure, now_s: float) -> None:
         """Tell the owner, unless it was told before."""

@@ -19,7 +19,7 @@ from variants.drain.timers import Timers
 from variants.shared.options import HostOptions
 
 BACKLOG = 4096
-ROUND_S = 0.01
+ROUND_S = 0.02
 """What happens within as long is served together; what is due is not put off for it."""
 _AHEAD_S = 0.0001
 """Ticks that are meant to fall on the beginning of a round are due as much before it, whatever rounding does."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variants.drain.answers import AnswerReader, BrokenAnswer
+from variants.drain.answers import AnswerReader, BrokenAnswer, Heads
 from variants.shared.inference import Answer
 
 BODY = b'{"rms":1.0}'
@@ -42,7 +42,7 @@ NONE = {
 @given(cuts=st.lists(st.integers(0, 200), max_size=4))
 def test_an_answer_is_the_same_in_any_pieces(name: str, cuts: list[int]) -> None:
     data, expected, reusable = ANSWERS[name]
-    reader = AnswerReader()
+    reader = AnswerReader(Heads())
     if name == "two":  # one byte too many is seen only where it comes with the answer
         cuts = []
     places = sorted({min(cut, len(data) - 1) for cut in cuts} | {0})
@@ -53,13 +53,13 @@ def test_an_answer_is_the_same_in_any_pieces(name: str, cuts: list[int]) -> None
 
 
 def test_one_connection_carries_answers_of_all_kinds_in_turn() -> None:
-    reader = AnswerReader()
+    reader = AnswerReader(Heads())
     for data in (PLAIN, CHUNKED, PLAIN):
         assert reader.feed(data) == Answer(200, BODY)
 
 
 def test_without_a_length_the_end_of_the_connection_ends_the_answer() -> None:
-    reader = AnswerReader()
+    reader = AnswerReader(Heads())
     assert reader.feed(b"HTTP/1.1 200 OK\r\n\r\n" + BODY) is None
     assert reader.feed_eof() == Answer(200, BODY)
     assert not reader.reusable
@@ -67,14 +67,14 @@ def test_without_a_length_the_end_of_the_connection_ends_the_answer() -> None:
 
 @pytest.mark.parametrize("name", NONE)
 def test_what_is_no_answer_is_refused(name: str) -> None:
-    reader = AnswerReader()
+    reader = AnswerReader(Heads())
     with pytest.raises(BrokenAnswer):
         reader.feed(NONE[name])
 
 
 @pytest.mark.parametrize("came", [b"", PLAIN[:20], PLAIN[:-1], CHUNKED[:-1]])
 def test_an_end_before_the_answer_is_whole_is_refused(came: bytes) -> None:
-    reader = AnswerReader()
+    reader = AnswerReader(Heads())
     if came:
         assert reader.feed(came) is None
     with pytest.raises(BrokenAnswer):
