@@ -54,8 +54,8 @@ def _metered() -> Meter:
     for phase, owner, names in _WRAPPED:
         for name in names:
             setattr(owner, name, meter.wrap(phase, getattr(owner, name)))
-    setattr(Poller, "wait", meter.wrap_waiting(POLL, Poller.wait))
-    setattr(time, "sleep", meter.wrap_waiting(WAKE, time.sleep))
+    Poller.wait = meter.wrap_waiting(POLL, Poller.wait)
+    time.sleep = meter.wrap_waiting(WAKE, time.sleep)
     return meter
 
 

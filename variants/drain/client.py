@@ -49,6 +49,8 @@ class Client(Stream):
         self._decoder = Decoder(self._protocol)
         self._held_s = 0.0
         """When the frames that the decoder holds came off the socket."""
+        self._came_bytes = 0
+        """By the last look of the timer's."""
         self._ends_s: float | None = None
         """When an ended connection is dropped; None while it lives."""
         self._linger = False
@@ -74,34 +76,37 @@ class Client(Stream):
             else:
                 self._look(now_s)
 
-    def on_time(self, now_s: float) -> None:
-        """The timer: serve the tick that is due, or just look."""
+    def on_time(self, now_s: float) -> bool:
+        """The timer: look. Returns whether a tick is due, which `on_tick` serves."""
         if not self.open:
-            return
+            return False
         if self._ends_s is not None:
             if now_s >= self._ends_s:
                 self.drop()
-            return
-        session = self._session
-        is_due = now_s >= session.next_due_s
-        came_bytes = self._look(now_s, may_hold=not is_due)
+            return False
+        is_due = now_s >= self._session.next_due_s
+        self._came_bytes = self._look(now_s, may_hold=not is_due)
         if self._ends_s is not None or not self.open:
-            return
-        if is_due:
-            for action in session.tick(now_s):
-                if isinstance(action, Infer):
-                    self._loop.inference.post(action, self, now_s)
-                else:
-                    self._send_text(action)
-            if not self.open:
-                return
-        self._set_timer(now_s, came_bytes)
+            return False
+        if not is_due:
+            self._set_timer(now_s)
+        return is_due
 
-    def _set_timer(self, now_s: float, came_bytes: int = 0) -> None:
+    def on_tick(self, now_s: float) -> None:
+        """Serve the tick that is due; what has come was looked at just before."""
+        for action in self._session.tick(now_s):
+            if isinstance(action, Infer):
+                self._loop.inference.post(action, self, now_s)
+            else:
+                self._send_text(action)
+        if self.open:
+            self._set_timer(now_s)
+
+    def _set_timer(self, now_s: float) -> None:
         """Come back for the next look. Looks lie a whole number of intervals before the tick: so the first, short gap
         after a tick is the one that is left over, and most of the audio is read, unmasked and sent on in one go."""
         due_s, look_s = self._session.next_due_s, self._loop.look_s
-        if came_bytes >= BURST_BYTES:
+        if self._came_bytes >= BURST_BYTES:
             due_s = min(due_s, now_s + BURST_LOOK_S)
         elif due_s - now_s > look_s:
             due_s -= (ceil((due_s - now_s) / look_s) - 1) * look_s

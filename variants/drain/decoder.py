@@ -68,7 +68,7 @@ class Decoder:
         """Take the next bytes, `held` first; what they complete, in order. Nothing follows a close of either side.
 
         Args:
-            may_hold: whether whole regular frames, and nothing else, may be held: decoded with the next, they cost less.
+            may_hold: whether whole regular frames, and nothing else, may be held: with the next they cost less.
         """
         if may_hold and not self.held and self._between_frames and _is_regular(raw := bytes(data)):
             self.held = raw
@@ -101,10 +101,7 @@ class Decoder:
         """Whether the connection is open, and the next byte begins a frame and no continuation is awaited."""
         protocol = self._protocol
         return (
-            not self._owed_bytes
-            and not self._head
-            and protocol.current_size is None
-            and protocol.state is State.OPEN
+            not self._owed_bytes and not self._head and protocol.current_size is None and protocol.state is State.OPEN
         )
 
     @staticmethod
@@ -113,7 +110,7 @@ class Decoder:
         frames = (len(data) - at) // WIRE_BYTES
         if not frames:
             return 0
-        words = np.frombuffer(data, np.uint32, frames * _WIRE_WORDS, at).reshape(frames, _WIRE_WORDS)
+        words = np.ndarray((frames, _WIRE_WORDS), np.uint32, data, at)
         if words[:, 0].tobytes() != _HEADER * frames:
             frames = (words[:, 0] == _HEADER_WORD).tobytes().find(0)
             if not frames:

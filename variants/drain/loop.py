@@ -1,4 +1,4 @@
-"""One event loop: accept, look, tick, in rounds of ten milliseconds. What a connection does is in `client`.
+"""One event loop: accept, look, tick, in rounds of a frame's time. What a connection does is in `client`.
 
 Ownership: a loop's thread owns its listening socket, epoll, timers, clients, sessions and inference connections.
 Loops share nothing but modules, their constants, the settings, and the kernel's queue of connections (SO_REUSEPORT).
@@ -20,7 +20,7 @@ from variants.shared.options import HostOptions
 
 BACKLOG = 4096
 ROUND_S = 0.02
-"""What happens within as long is served together; what is due is not put off for it."""
+"""A frame's time. What happens within it is served together; what is due is not put off for it."""
 _AHEAD_S = 0.0001
 """Ticks that are meant to fall on the beginning of a round are due as much before it, whatever rounding does."""
 HURRY_S = 0.25
@@ -83,14 +83,15 @@ class Loop:
             self.poller.end()
 
     def serve_round(self) -> None:
-        """Wait for something to do, do all of it, and let more gather until the next round begins or something is due."""
+        """Wait for something to do, do it all, and let more gather until the next round or until something is due."""
         clock = time.monotonic
         events = self.poller.wait(self._wait_s(clock()))
         for handler, mask in events:
             handler.on_event(mask, clock())
         due = self.timers.take_due(clock())
-        for client in due:
-            client.on_time(clock())
+        # First every look, then every tick: the same work done in a row finds its code and tables in the core's caches.
+        for client in [client for client in due if client.on_time(clock())]:
+            client.on_tick(clock())
         now_s = clock()
         deadline_s = self.inference.next_deadline_s()
         if deadline_s is not None and deadline_s <= now_s:
@@ -108,7 +109,7 @@ class Loop:
         return max(0.0, min(times_s) - now_s) if times_s else None
 
     def new_session(self, now_s: float) -> Session:
-        """A session that starts now. Its phase is drawn like any other's, and then moved to where a round begins: so the
+        """A session that starts now. Its phase is drawn as any is, then moved to where a round begins: so the
         ticks of many sessions fall together, and none of them is late for it."""
         jitter_s = self._phase_jitter_ms / 1000
         phase_s = self._random.uniform(0, jitter_s)

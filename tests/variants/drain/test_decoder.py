@@ -140,9 +140,7 @@ def drained(data: bytes, cuts: list[int], holds: list[bool]) -> Outcome:
     for start, end in pairwise([0, *sorted(cuts), len(data)]):
         part = decoder.held + data[start:end]
         scratch[: len(part)] = part
-        for event in decoder.receive(
-            memoryview(scratch)[: len(part)], may_hold=end < len(data) and next(may_hold)
-        ):
+        for event in decoder.receive(memoryview(scratch)[: len(part)], may_hold=end < len(data) and next(may_hold)):
             if isinstance(event, memoryview):
                 run = bytes(event)
                 messages += [run[at : at + FRAME_BYTES] for at in range(0, len(run), FRAME_BYTES)]
