@@ -45,7 +45,7 @@ class Bracket:
     borderline: tuple[int, ...] = ()
     """Between the two: what passed once and failed once."""
     harness_ends: int | None = None
-    """Where the harness fell behind, and again when the point was repeated."""
+    """Where the harness fell behind, and again when the point was repeated; None where `failed` lies below."""
 
     def __str__(self) -> str:
         low = "no pass" if self.passed is None else f"{'confirmed' if self.confirmed else 'passes'} {self.passed}"
@@ -72,6 +72,7 @@ def bracket(history: Iterable[Tried]) -> Bracket:
     below = {rung: tries for rung, tries in rungs.items() if failed is None or rung < failed}
     passes = {rung: tries for rung, tries in below.items() if set(tries) == {"PASS"}}
     passed = max(passes, default=None)
+    ends = min(_given_up(history), default=None)
     mixed = tuple(sorted(rung for rung, tries in below.items() if len(set(tries)) == 2 and rung > (passed or 0)))
     return Bracket(
         passed,
@@ -79,7 +80,7 @@ def bracket(history: Iterable[Tried]) -> Bracket:
         confirmed=passed is not None and len(passes[passed]) >= 2,
         solid=failed is not None and len(fails[failed]) >= 2,
         borderline=mixed,
-        harness_ends=_harness_ends(history),
+        harness_ends=ends if ends is not None and (failed is None or ends < failed) else None,
     )
 
 
@@ -89,30 +90,37 @@ def climb(ladder: Ladder, history: Sequence[Tried]) -> Move:
     It grows by `ladder.growth` to the first FAIL (a fail at the first rung halves downwards), then halves the gap at
     either side of what is mixed until it is too small to divide; with `ladder.confirm` it then repeats the edge: a
     repeat that disagrees makes the rung borderline, and the search goes on beside it. It ends with the edge known,
-    at `ladder.most` sessions, after `ladder.points` points, or where a point is INVALID twice in a row: the harness
-    will not do better with more sessions.
+    at `ladder.most` sessions, or after `ladder.points` points. Where a point is INVALID twice the search goes no
+    higher, but on below: it may have been the gateway's overload that took the harness along. Where even the first
+    rung is INVALID twice it ends.
     """
     if not history:
         return Move(ladder.start, "first rung")
-    known = bracket(history)
-    if known.harness_ends is not None:
-        return Move(None, f"harness ends at {known.harness_ends} sessions on this machine: INVALID twice")
+    known, given_up = bracket(history), _given_up(history)
+    ends = min(given_up, default=None)
+    ended = f"harness ends at {ends} sessions on this machine: INVALID twice"
+    if ends is not None and not _rungs(history):
+        return Move(None, ended)
     if len(history) >= ladder.points:
         return Move(None, f"all {ladder.points} points are used")
-    if history[-1].status == "INVALID":
+    if history[-1].status == "INVALID" and history[-1].sessions not in given_up:
         return Move(history[-1].sessions, "again: the last was INVALID")
     low, high = known.passed or 0, known.failed
     top = max([low, *known.borderline])
-    if high is None and top < ladder.most:
+    if high is None and ends is None and top < ladder.most:
         return Move(min(ladder.most, max(round(top * ladder.growth), top + 1)), "grows to the first fail")
     first_doubt = known.borderline[0] if known.borderline else high
     for lower, upper in ((low, first_doubt), (top, high)):
+        if ends is not None and lower < ends and (upper is None or ends < upper):
+            upper = ends
         if upper is not None and not _too_small(lower, upper):
             return Move((lower + upper) // 2, f"halves {lower} ↔ {upper}")
-    if ladder.confirm and known.passed is not None and not known.confirmed:
+    if ladder.confirm and known.passed is not None and not known.confirmed and known.passed not in given_up:
         return Move(known.passed, f"repeats {known.passed}, which passed once")
-    if ladder.confirm and high is not None and not known.solid:
+    if ladder.confirm and high is not None and not known.solid and high not in given_up:
         return Move(high, f"repeats {high}, which failed once")
+    if known.harness_ends is not None:
+        return Move(None, ended)
     return Move(None, "the edge is found" if high is not None else f"no fail up to {ladder.most} sessions")
 
 
@@ -137,9 +145,9 @@ def _rungs(history: Iterable[Tried]) -> dict[int, list[Status]]:
     return rungs
 
 
-def _harness_ends(history: Iterable[Tried]) -> int | None:
-    """The lowest rung whose last two tries were INVALID."""
+def _given_up(history: Iterable[Tried]) -> set[int]:
+    """The rungs whose last two tries were INVALID."""
     tries: dict[int, list[Status]] = {}
     for point in history:
         tries.setdefault(point.sessions, []).append(point.status)
-    return min((rung for rung, seen in tries.items() if seen[-2:] == ["INVALID"] * 2), default=None)
+    return {rung for rung, seen in tries.items() if seen[-2:] == ["INVALID"] * 2}

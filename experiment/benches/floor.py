@@ -2,8 +2,8 @@
 
     python -m experiment.benches.floor --sessions 500 --seconds 10
 
-Of every session and second: a receive of 5 frames and one of 45, one POST of them, its answer, one partial; and one poll
-with a sleep for each round. Nothing is parsed, unmasked or checked. Prints one JSON object: µs of this process per
+Of every session and second: a receive of 5 frames and one of 45, one POST of them, its answer, one partial; one poll and
+one sleep for each round. Nothing is parsed, unmasked or checked. Prints one JSON object: µs of this process per
 session-second. Standard library only: it runs on the interpreter whose gateway it stands beside.
 """
 

@@ -71,11 +71,18 @@ def test_it_never_takes_more_points_than_allowed() -> None:
     assert climb(SHORT, tried).why == "all 6 points are used"
 
 
-def test_an_invalid_point_is_repeated_once_and_then_ends_the_search() -> None:
-    tried = run(LONG, listed("PASS", "INVALID", "INVALID"))
-    assert [point.sessions for point in tried] == [200, 300, 300]
+def test_an_invalid_point_is_repeated_once_and_then_the_search_goes_on_below() -> None:
+    """Where everything below passes, the harness's own end is found as closely as a ceiling would be."""
+    tried = run(LONG, lambda sessions: "PASS" if sessions < 292 else "INVALID")
+    assert [point.sessions for point in tried] == [200, 300, 300, 250, 275, 287, 293, 293, 290, 290]
     assert climb(LONG, tried[:2]).why == "again: the last was INVALID"
-    assert str(bracket(tried)) == "passes 200 (harness ends at 300 sessions on this machine)"
+    assert climb(LONG, tried).why == "harness ends at 293 sessions on this machine: INVALID twice"
+    assert str(bracket(tried)) == "confirmed 290 (harness ends at 293 sessions on this machine)"
+
+
+def test_a_harness_that_an_overloaded_gateway_takes_along_does_not_hide_the_gateways_ceiling() -> None:
+    known = bracket(run(LONG, lambda sessions: "INVALID" if sessions > 600 else upto(560)(sessions)))
+    assert str(known) == "confirmed 555 ↔ solid fail 562"
 
 
 def test_an_invalid_point_that_goes_well_the_second_time_changes_nothing() -> None:

@@ -40,7 +40,7 @@ def _rest_bytes(head: bytearray) -> int:
 def _is_regular(data: bytes) -> bool:
     """Whether these are whole regular frames."""
     frames, rest = divmod(len(data), WIRE_BYTES)
-    return not rest and all([data[at::WIRE_BYTES] == byte * frames for at, byte in enumerate(_HEADER_BYTES)])
+    return not rest and all(data[at::WIRE_BYTES] == byte * frames for at, byte in enumerate(_HEADER_BYTES))
 
 
 class Decoder:
