@@ -1,4 +1,5 @@
-"""`make bench`: what each part costs alone: core and kernel floor (on both builds), load generator, simulator."""
+"""`make bench`: what each part costs alone: core, and draining loop beside the kernel's floor, on both builds; load
+generator, simulator. And what a row's rhythm costs its clients."""
 
 import json
 import subprocess
@@ -6,25 +7,35 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pyperf
 from rich import box
 from rich.table import Table
 
 from experiment.config import CHECKOUT
-from experiment.costs import Spread
+from experiment.draining import (
+    PHASE_HEADINGS,
+    REACTION_HEADINGS,
+    TOTAL_HEADINGS,
+    phase_lines,
+    reaction_lines,
+    total_lines,
+)
 from experiment.host import usable_cpus
 from experiment.progress import Display
+from experiment.reactions import measure_reactions
 from experiment.setup import Environment, SetupError, ensure
 from experiment.stand import HARNESS_PYTHON
 from experiment.store import write_json
 from experiment.table import lines_table, report_console
 from experiment.tables import ConfigError
 
-PARTS = ("core", "floor", "loadgen", "simulator")
+PARTS = ("core", "draining", "reactions", "loadgen", "simulator")
 BUILDS = ("3.14", "3.14t")
-FLOOR_SESSIONS = (250, 1000)
-FLOOR_TURNS = 3
-FLOOR_KEYS = ("total_us", "user_us", "system_us")
+DRAINING_SESSIONS = (100, 1000)
+DRAINING_SECONDS = 5
+DRAINING_TURNS = 3
+REACTION_ROWS = ("gil-h1", "drain", "drain-250")
 
 
 def run_benchmarks(only: tuple[str, ...], display: Display) -> None:
@@ -40,8 +51,10 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> None:
     folder.mkdir(parents=True)
     if "core" in chosen:
         _core(folder, display)
-    if "floor" in chosen:
-        _floor(folder, display)
+    if "draining" in chosen:
+        _draining(folder, display)
+    if "reactions" in chosen:
+        _reactions(folder, display)
     for part in ("loadgen", "simulator"):
         if part in chosen:
             subprocess.run([HARNESS_PYTHON, "-m", f"{part}.bench"], cwd=CHECKOUT, check=True)
@@ -68,27 +81,49 @@ def _core(folder: Path, display: Display) -> None:
     report_console().print(table)
 
 
-def _floor(folder: Path, display: Display) -> None:
-    """The kernel's part of a draining gateway's session-second, at two sizes, three times in turn on each build."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    environments = _environments("floor", display)
-    display.note(f"kernel floor of a draining gateway, about {len(environments) * FLOOR_TURNS * 2 * 13} s")
-    for _ in range(FLOOR_TURNS):
+def _draining(folder: Path, display: Display) -> None:
+    """The draining loop and the kernel's floor at two sizes, in turn on each build; at the larger by phase, too."""
+    found: list[dict[str, Any]] = []
+    pauses: dict[str, Any] = {}
+    environments = _environments("draining", display)
+    runs = [(sessions, False) for sessions in DRAINING_SESSIONS] + [(max(DRAINING_SESSIONS), True)]
+    seconds = len(environments) * DRAINING_TURNS * len(runs) * 2 * (DRAINING_SECONDS + 5)
+    display.note(f"the draining loop beside the kernel's floor, about {seconds / 60:.0f} min")
+    for turn in range(DRAINING_TURNS):
         for environment in environments:
-            for sessions in FLOOR_SESSIONS:
-                command = [str(environment.python), "-m", "experiment.benches.floor", "--sessions", str(sessions)]
-                done = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
-                found.setdefault(environment.interpreter.tag, []).append(json.loads(done.stdout))
-    write_json(folder / "floor.json", found)
-    lines = [
-        (f"CPython {tag}", str(sessions), *(_middle(turns, sessions, key) for key in FLOOR_KEYS))
-        for tag, turns in found.items()
-        for sessions in FLOOR_SESSIONS
-    ]
-    headings = ("interpreter", "sessions", "µs per session-s (range)", "user", "system")
-    report_console().print(
-        lines_table("kernel floor of a draining gateway, 250 polls a second included", headings, lines)
-    )
+            tag = environment.interpreter.tag
+            pauses[tag] = _printed(environment, "pause")
+            for sessions, metered in runs:
+                for program in ("floor", "draining"):
+                    options = ["--sessions", str(sessions), "--seconds", str(DRAINING_SECONDS)]
+                    facts = {"tag": tag, "program": program, "turn": turn, "metered": metered}
+                    options += ["--metered"] if metered else []
+                    found.append({**facts, **_printed(environment, program, *options)})
+            display.note(f"turn {turn + 1} of {DRAINING_TURNS} on CPython {tag} done")
+    write_json(folder / "draining.json", {"loops": found, "pauses": pauses})
+    console = report_console()
+    console.print(lines_table("draining loop, µs of CPU per session-second", TOTAL_HEADINGS, total_lines(found)))
+    for tag in dict.fromkeys(entry["tag"] for entry in found):
+        title = f"by phase, {max(DRAINING_SESSIONS)} sessions, CPython {tag}"
+        console.print(lines_table(title, PHASE_HEADINGS, phase_lines(found, tag)))
+
+
+def _printed(environment: Environment, program: str, *options: str) -> dict[str, Any]:
+    """What one of `experiment.benches` prints."""
+    command = [str(environment.python), "-m", f"experiment.benches.{program}", *options]
+    done = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+def _reactions(folder: Path, display: Display) -> None:
+    """How soon rows react to what is no audio, and the memory of a session."""
+    found = {}
+    for row in REACTION_ROWS:
+        display.note(f"reactions of {row}, about 15 s")
+        found[row] = anyio.run(measure_reactions, row, folder, display.note)
+    write_json(folder / "reactions.json", found)
+    report_console().print(lines_table("reactions", REACTION_HEADINGS, reaction_lines(found)))
 
 
 def _environments(part: str, display: Display) -> list[Environment]:
@@ -96,15 +131,11 @@ def _environments(part: str, display: Display) -> list[Environment]:
     found = []
     for build in BUILDS:
         try:
-            found.append(ensure("bench", build, allow_stand_in=True, report=display.note))
+            environment = "bench" if part == "core" else "drain"
+            found.append(ensure(environment, build, allow_stand_in=True, report=display.note))
         except SetupError as error:
             display.note(f"the {part} on {build} is left out: {error}")
     return found
-
-
-def _middle(turns: list[dict[str, Any]], sessions: int, key: str) -> str:
-    spread = Spread.of([turn[key] for turn in turns if turn["sessions"] == sessions])
-    return "–" if spread is None else spread.text(1)
 
 
 def _cell(benchmark: pyperf.Benchmark) -> str:

@@ -92,6 +92,20 @@ def publish(
         print(path.relative_to(CHECKOUT))
 
 
+@app.command("publish-draining")
+def publish_draining(
+    run: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of comparisons; without: those that are kept.")
+    ] = None,
+    bench: Annotated[Path | None, typer.Option(help="Folder of a `make bench`; without: what is kept.")] = None,
+) -> None:
+    """Write docs/findings/draining.md from comparisons and a bench, and keep their evidence."""
+    from experiment.publish import publish_draining as write
+
+    for path in write(run or [], bench):
+        print(path.relative_to(CHECKOUT))
+
+
 @app.command()
 def notebooks(run: options.Run = None, results: options.Results = options.RESULTS) -> None:
     """Execute every notebook, without a browser; the executed copies lie in RESULTS/notebooks/."""
@@ -112,9 +126,11 @@ def doctor() -> None:
 
 @app.command()
 def bench(
-    only: Annotated[list[str] | None, typer.Option(help="core, floor, loadgen or simulator; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="core, draining, reactions, loadgen or simulator; may be repeated.")
+    ] = None,
 ) -> None:
-    """Costs of the core, the load generator and the simulator, each alone."""
+    """Costs of the core, the draining loop, the load generator and the simulator, each alone; reactions of rows."""
     from experiment.bench import run_benchmarks
 
     run_benchmarks(tuple(only or ()), Display())

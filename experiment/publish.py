@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiment import draining
 from experiment.capacity import draw, text, title
 from experiment.comparison import HEADINGS, compare
 from experiment.config import CHECKOUT
@@ -15,6 +16,7 @@ from experiment.headline import headline
 from experiment.reproduce import HEADINGS as REPRODUCE_HEADINGS
 from experiment.reproduce import lines as reproduce_lines
 from experiment.reproduce import published, ratios
+from experiment.store import read_json, write_json
 from experiment.stored import StoredRun, read_run, write_evidence
 from experiment.table import markdown
 from experiment.tables import ConfigError
@@ -79,6 +81,45 @@ def publish_repeats(paths: Sequence[Path], root: Path = CHECKOUT, name: str | No
     parts += [f"{known.how}.", "\n".join(f"- {line}." for line in known.overlaps())]
     prose.write_text("\n\n".join([*parts, *kept]) + "\n", encoding="utf-8")
     return [*written, prose]
+
+
+def publish_draining(paths: Sequence[Path], bench: Path | None, root: Path = CHECKOUT) -> list[Path]:
+    """Keep the evidence of the draining gateway, and write its page and picture.
+
+    Args:
+        paths: comparisons, the first the page's picture; none: those that are kept are read again.
+        bench: folder of a `make bench`; None: what is kept.
+
+    Raises:
+        ConfigError: a run is not finished, or the bench lacks its draining loop or its reactions.
+    """
+    folder, prose = root / EVIDENCE / "draining", root / FINDINGS / "draining.md"
+    for each in (folder, prose.parent):
+        each.mkdir(parents=True, exist_ok=True)
+    figures = folder / "figures.json"
+    if bench is not None:
+        loops, reactions = read_json(bench / "draining.json"), read_json(bench / "reactions.json")
+        if loops is None or reactions is None:
+            raise ConfigError(f"{bench}: expected the folder of `make bench`, with its parts draining and reactions")
+        write_json(figures, {**loops, "reactions": reactions})
+    if paths:
+        for former in folder.glob("run-*.json"):
+            former.unlink()
+        for number, path in enumerate(paths, 1):
+            run = read_run(path)
+            if not run.finished:
+                raise ConfigError(f"{path}: expected a finished run")
+            write_evidence(run, folder / f"run-{number}.json")
+    kept = {EVIDENCE / "draining" / file.name: read_run(file) for file in sorted(folder.glob("run-*.json"))}
+    known = read_json(figures)
+    if known is None or not kept:
+        raise ConfigError(f"{folder}: expected figures and runs; give runs and --bench")
+    picture = prose.with_suffix(".svg")
+    first = next(iter(kept.values()))
+    rows_figure(title(first), compare([first]).bars(), picture)
+    text = draining.page(known, {path.as_posix(): run for path, run in kept.items()}, picture.name)
+    prose.write_text(f"{GENERATED}\n\n{text}", encoding="utf-8")
+    return [*sorted(folder.iterdir()), picture, prose]
 
 
 def _kept(run: StoredRun, root: Path, stem: str) -> tuple[Path, Path]:

@@ -12,10 +12,26 @@ import json
 import socket
 import sys
 import time
+from typing import Any
 
 from experiment.benches.feeder import LOOPBACK, feeding
-from experiment.benches.floor import ANSWER, PARTIAL, POLL, POST, RECEIVE, WAKE, arguments, measured
-from experiment.benches.meter import Meter
+from experiment.benches.floor import arguments, measured
+from experiment.benches.meter import (
+    ANSWER,
+    CALLS,
+    CORE,
+    KERNEL,
+    LOOP,
+    PARTIAL,
+    PHASES,
+    POLL,
+    POST,
+    RECEIVE,
+    TIMERS,
+    UNMASK,
+    WAKE,
+    Meter,
+)
 from gateway import Session, SessionSettings
 from variants.drain.client import Client
 from variants.drain.decoder import Decoder
@@ -26,12 +42,6 @@ from variants.drain.stream import Poller
 from variants.drain.timers import Timers
 from variants.shared.options import HostOptions
 
-LOOP, TIMERS, UNMASK, CORE = "loop", "timers", "unmask", "core"
-KERNEL = " (kernel)"
-PHASES = (
-    *(LOOP, RECEIVE, UNMASK, CORE, POST, ANSWER, PARTIAL, TIMERS, POLL, WAKE),
-    *(name + KERNEL for name in (RECEIVE, POST, ANSWER, PARTIAL)),
-)
 _WRAPPED = (
     (RECEIVE, Client, ("_look",)),
     (UNMASK, Decoder, ("receive",)),
@@ -50,12 +60,13 @@ _WRAPPED = (
 
 def _metered() -> Meter:
     """A meter at every phase. The process is the bench's own, so its classes may be changed for good."""
-    meter = Meter(PHASES)
+    meter = Meter((LOOP, *(phase for phase in PHASES if phase != LOOP), *CALLS))
     for phase, owner, names in _WRAPPED:
         for name in names:
             setattr(owner, name, meter.wrap(phase, getattr(owner, name)))
-    Poller.wait = meter.wrap_waiting(POLL, Poller.wait)
-    time.sleep = meter.wrap_waiting(WAKE, time.sleep)
+    waiting: tuple[tuple[str, Any, str], ...] = ((POLL, Poller, "wait"), (WAKE, time, "sleep"))
+    for phase, owner, name in waiting:
+        setattr(owner, name, meter.wrap_waiting(phase, getattr(owner, name)))
     return meter
 
 

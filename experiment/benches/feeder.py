@@ -1,7 +1,7 @@
 """The other side of a draining gateway: its clients and its inference server, in a process of their own.
 
-Clients send a frame every 20 ms and read nothing; POSTs are answered after 80 ms. Standard library only, so that it runs
-on the interpreter whose gateway it feeds.
+Clients send a frame every 20 ms and read nothing; POSTs are answered after 80 ms. Standard library only: it runs on the
+interpreter whose gateway it feeds.
 """
 
 import multiprocessing

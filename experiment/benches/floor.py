@@ -2,8 +2,8 @@
 
     python -m experiment.benches.floor --sessions 500 --seconds 10
 
-Of every session and second: a receive of 5 frames and one of 45, one POST of them, its answer, one partial; one poll and
-one sleep for each round. Nothing is parsed, unmasked or checked. Prints one JSON object: µs of this process per
+Of every session and second: a receive of 5 frames and one of 45, one POST of them, its answer, one partial; for every
+round a poll and a sleep. Nothing is parsed, unmasked or checked. Prints one JSON object: µs of this process per
 session-second. Standard library only: it runs on the interpreter whose gateway it stands beside.
 """
 
@@ -18,19 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 from experiment.benches.feeder import LOOPBACK, Feeder, feeding
-from experiment.benches.meter import Meter
+from experiment.benches.meter import ANSWER, CALLS, KERNEL, LOOP, PARTIAL, POLL, POST, RECEIVE, WAKE, Meter
 
-RECEIVE, POST, ANSWER, PARTIAL, POLL, WAKE = (
-    "receive",
-    "inference send",
-    "inference receive",
-    "partial send",
-    "poll",
-    "sleep",
-)
-BETWEEN = "between"
-CALLS = (BETWEEN, RECEIVE, POST, ANSWER, PARTIAL, POLL, WAKE)
-"""System calls by what they are for; `between` is the loop's own Python."""
 WARMUP_S = 3.0
 _ROUND_S = 0.02
 _ROUNDS = 50
@@ -73,7 +62,7 @@ class _BareLoop:
 
     def __init__(self, sessions: list[socket.socket], upstreams: list[socket.socket], meter: Meter | None) -> None:
         def metered(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
-            return function if meter is None else meter.wrap(phase, function)
+            return function if meter is None else meter.wrap(phase + KERNEL, function)
 
         self._receives = [[metered(RECEIVE, sock.recv_into) for sock in sessions[r::_ROUNDS]] for r in range(_ROUNDS)]
         self._partials = [[metered(PARTIAL, sock.send) for sock in sessions[r::_ROUNDS]] for r in range(_ROUNDS)]
@@ -146,7 +135,7 @@ def main() -> int:
     given = arguments("python -m experiment.benches.floor")
     listener = socket.create_server((LOOPBACK, 0), backlog=4096)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-    meter = Meter(CALLS) if given.metered else None
+    meter = Meter((LOOP, POLL, WAKE, *CALLS)) if given.metered else None
     with feeding(listener.getsockname()[1], given.sessions) as feeder:
         sessions = [_accepted(listener) for _ in range(given.sessions)]
         # Enough for all requests in flight, and for answers that come a few rounds late.

@@ -1,0 +1,47 @@
+"""How fast a core is after a pause: the same small piece of Python while busy, and in the millisecond after sleeping.
+
+    python -m experiment.benches.pause
+
+Prints one JSON object: medians in µs. Where the two differ, costs in µs depend on how busy the core is.
+"""
+
+import json
+import os
+import time
+from statistics import median
+
+PAUSE_S = 0.004
+_RUN_S = 0.001
+_BUSY_S = 0.5
+_PAUSES = 200
+
+
+def _piece_us() -> float:
+    begin_ns = time.perf_counter_ns()
+    total = 0
+    for number in range(300):
+        total += number
+    return (time.perf_counter_ns() - begin_ns) / 1000
+
+
+def _pieces(seconds: float) -> list[float]:
+    end_s, taken = time.monotonic() + seconds, []
+    while time.monotonic() < end_s:
+        taken.append(_piece_us())
+    return taken
+
+
+def main() -> None:
+    """Measure on the highest core, and print it."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    _pieces(_BUSY_S)  # the interpreter's own warm-up
+    busy_us = median(_pieces(_BUSY_S))
+    after: list[float] = []
+    for _ in range(_PAUSES):
+        time.sleep(PAUSE_S)
+        after += _pieces(_RUN_S)
+    print(json.dumps({"busy_us": busy_us, "after_pause_us": median(after)}))
+
+
+if __name__ == "__main__":
+    main()

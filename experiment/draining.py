@@ -1,0 +1,232 @@
+"""The draining gateway's findings: tables of `make bench`'s figures, and the page of them and of comparisons. Pure.
+
+A loop's entry is `{tag, program, turn, metered, sessions, total_us, phases_us}`.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from experiment.benches.meter import KERNEL, LOOP, PHASES, POLL, WAKE
+from experiment.benches.pause import PAUSE_S
+from experiment.comparison import HEADINGS, compare
+from experiment.costs import Spread, carried, paired
+from experiment.stored import StoredRow, StoredRun
+from experiment.table import markdown
+
+Entry = Mapping[str, Any]
+TOTAL_HEADINGS = ("interpreter", "sessions", "draining loop", "kernel's floor", "ratio")
+PHASE_HEADINGS = ("phase", "µs", "Python", "system calls", "the same calls, bare", "Python, bare")
+REACTION_HEADINGS = (
+    *("row", "ping p50 / p95 / max ms", "close", "violation"),
+    *("RSS, KiB per session", "kernel, KiB per session: mean / most"),
+)
+LOAD_HEADINGS = ("row", "at a light load", "at most", "µs per session-s, light", "µs per session-s, at most")
+
+
+def total_lines(bench: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """By build and size: µs per session-second of loop and floor, and their ratio, turn by turn."""
+    lines = []
+    plain = [entry for entry in bench if not entry["metered"]]
+    for tag, sessions in dict.fromkeys((entry["tag"], entry["sessions"]) for entry in plain):
+        loop, floor = (_totals(plain, tag, sessions, program) for program in ("draining", "floor"))
+        spreads = Spread.of(list(loop.values())), Spread.of(list(floor.values())), Spread.of(paired(loop, floor))
+        texts = ["–" if each is None else each.text(digits) for each, digits in zip(spreads, (0, 0, 2), strict=True)]
+        lines.append((f"CPython {tag}", str(sessions), *texts))
+    return lines
+
+
+def _totals(bench: Sequence[Entry], tag: str, sessions: int, program: str) -> dict[str, float]:
+    return {
+        str(entry["turn"]): entry["total_us"]
+        for entry in bench
+        if (entry["tag"], entry["sessions"], entry["program"]) == (tag, sessions, program)
+    }
+
+
+def phase_lines(bench: Sequence[Entry], tag: str) -> list[tuple[str, ...]]:
+    """Of one build: every phase's µs per session-second, medians of the turns, beside the floor's, and their sums."""
+    loop, floor = (_phases(bench, tag, program) for program in ("draining", "floor"))
+    lines, sums = [], [0.0] * 5
+    for phase in PHASES:
+        whole_is_call = phase in (POLL, WAKE)
+        mine, bare = loop.get(phase, 0.0), floor.get(phase, 0.0)
+        python = 0.0 if whole_is_call else mine
+        calls = mine if whole_is_call else loop.get(phase + KERNEL, 0.0)
+        bare_calls = bare if whole_is_call else floor.get(phase + KERNEL, 0.0)
+        bare_python = bare if phase == LOOP else 0.0
+        figures = [python + calls, python, calls, bare_calls, bare_python]
+        sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
+        lines.append((phase, *_figures(figures)))
+    return [*lines, ("sum", *_figures(sums))]
+
+
+def _figures(values: Sequence[float]) -> list[str]:
+    return [f"{value:.1f}" if value else "" for value in values]
+
+
+def _phases(bench: Sequence[Entry], tag: str, program: str) -> dict[str, float]:
+    """Medians of the metered turns."""
+    turns = [
+        entry["phases_us"] for entry in bench if entry["metered"] and (entry["tag"], entry["program"]) == (tag, program)
+    ]
+    return {phase: median(turn[phase] for turn in turns) for phase in turns[0]} if turns else {}
+
+
+def reaction_lines(reactions: Mapping[str, Entry]) -> list[tuple[str, ...]]:
+    """One line per row, under REACTION_HEADINGS."""
+    lines = []
+    for row, found in reactions.items():
+        waits = (found[f"{act}_ms"] for act in ("ping", "close", "violation"))
+        times = [f"{wait['p50']:.0f} / {wait['p95']:.0f} / {wait['max']:.0f}" for wait in waits]
+        kernel = found["kernel_bytes"]
+        held = "not observed" if kernel is None else f"{kernel['mean'] / 1024:.1f} / {kernel['max'] / 1024:.1f}"
+        lines.append((row, *times, f"{found['rss_bytes'] / 1024:.0f}", held))
+    return lines
+
+
+def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str) -> str:
+    """The findings as Markdown.
+
+    Args:
+        figures: of `make bench`: `{"loops": […], "pauses": {tag: …}, "reactions": {row: …}}`.
+        runs: comparisons, each with the path of its kept evidence.
+        picture: of the first of them.
+    """
+    bench, pauses, reactions = figures["loops"], figures["pauses"], figures["reactions"]
+    tags = list(dict.fromkeys(entry["tag"] for entry in bench))
+    largest = max(entry["sessions"] for entry in bench)
+    machine = next(iter(runs.values())).machine
+    parts = [
+        "# Draining: no wake-up per frame",
+        f"Measured on {machine}, CPython {', '.join(tags)}. {_WHAT}",
+        "\n".join(f"- {line}" for line in [*_claims(bench), *(said for run in runs.values() for said in _ratios(run))]),
+    ]
+    parts.append(f"![{', '.join(row.name for row in next(iter(runs.values())).rows)}]({picture})")
+    for evidence, run in runs.items():
+        known = compare([run])
+        names = ", ".join(dict.fromkeys(row.name for row in run.rows))
+        parts += [f"## {names}: {', '.join(run.shapes)}, {run.timing}", markdown(HEADINGS, known.lines())]
+        parts += [f"{known.how}.", markdown(LOAD_HEADINGS, [_load_line(row) for row in run.rows if row.points])]
+        parts.append(f"Evidence: `{evidence}`, begun {run.manifest['begun']}.")
+    parts += ["## Beside the kernel's floor", _FLOOR, markdown(TOTAL_HEADINGS, total_lines(bench))]
+    parts.append("µs of CPU per session-second: median (lowest–highest); ratios turn by turn.")
+    for tag in tags:
+        parts += [
+            f"### Where they go: {largest} sessions, CPython {tag}",
+            markdown(PHASE_HEADINGS, phase_lines(bench, tag)),
+        ]
+    parts += [
+        _PHASES,
+        _paused(pauses),
+        "## What it costs",
+        markdown(REACTION_HEADINGS, reaction_lines(reactions)),
+        _COSTS,
+    ]
+    parts += ["## What to know before using the idea", _KNOW]
+    return "\n\n".join(parts) + "\n"
+
+
+def _paused(pauses: Mapping[str, Entry]) -> str:
+    """How much slower a core is that has just slept."""
+    said = ", ".join(
+        f"{found['after_pause_us'] / found['busy_us']:.2f} times as long on CPython {tag}"
+        for tag, found in pauses.items()
+    )
+    return (
+        f"After a sleep of {PAUSE_S * 1000:.0f} ms the same piece of Python takes, for a millisecond, {said} as in a busy "
+        "loop on this machine. So a session-second costs less on a busier core; compare rows at the same use of it."
+    )
+
+
+def _claims(bench: Sequence[Entry]) -> list[str]:
+    """The loop against the floor, in a sentence for each build."""
+    said = []
+    for interpreter, sessions, loop, floor, ratio in total_lines(bench):
+        said.append(f"{interpreter}, {sessions} sessions: {loop} µs beside a floor of {floor}: {ratio} times it.")
+    return said
+
+
+def _ratios(run: StoredRun) -> list[str]:
+    """Each row against the run's first: sessions carried, and what a session-second costs where both are full."""
+    first, *others = [row for row in run.rows if row.points]
+    said = []
+    for row in others:
+        shape, base_shape = row.facts["shape"]["name"], first.facts["shape"]["name"]
+        where = shape if shape == base_shape else f"{shape} against {base_shape}"
+        words = []
+        if (interval := carried(row.bracket, first.bracket)) is not None:
+            words.append(
+                f"carries {interval[0]:.2f}–{interval[1]:.2f} times the sessions ({row.bracket}; {first.bracket})"
+            )
+        elif row.bracket is not None and row.bracket.passed and first.bracket and first.bracket.failed:
+            words.append(
+                f"carries more than {row.bracket.passed / first.bracket.failed:.2f} times the sessions "
+                f"({row.bracket}; {first.bracket})"
+            )
+        mine, theirs = _loads(row)[-1:], _loads(first)[-1:]
+        if mine and theirs and shape == base_shape:
+            words.append(
+                f"{mine[0][1]:.0f} µs per session-second at {mine[0][0]} sessions against {theirs[0][1]:.0f} "
+                f"at {theirs[0][0]}, 1/{theirs[0][1] / mine[0][1]:.1f}"
+            )
+        known = compare([run])
+        if (spread := Spread.of(known.ratios(row, first))) is not None and shape == base_shape:
+            words.append(f"at the same {known.sessions} sessions 1/{1 / spread.median:.1f}")
+        if words:
+            said.append(f"{row.name} beside {first.name}, {where}: {'; '.join(words)}.")
+    return said
+
+
+def _loads(row: StoredRow) -> list[tuple[int, float]]:
+    """Numbers of sessions that passed, in order, each with the median µs per session-second."""
+    costs: dict[int, list[float]] = {}
+    for point in row.points:
+        cost = (point["gateway"] or {}).get("us_per_session_second")
+        if point["status"] == "PASS" and cost is not None:
+            costs.setdefault(point["sessions"], []).append(cost)
+    return [(sessions, median(costs[sessions])) for sessions in sorted(costs)]
+
+
+def _load_line(row: StoredRow) -> tuple[str, ...]:
+    loads = _loads(row)
+    if not loads:
+        return (row.name, "–", "–", "–", "–")
+    (least, light), (most, full) = loads[0], loads[-1]
+    return (row.name, str(least), str(most), f"{light:.0f}", f"{full:.0f}")
+
+
+_WHAT = """\
+An answer is due once a second, so nothing needs to happen when a frame comes: the kernel's buffer keeps the audio,
+and the gateway fetches a second of it when its tick comes, with one read, one vectorised check and unmask, one POST.
+Ticks of many sessions fall together: each session's phase is drawn at random, as the contract has it, and then moved
+to the next twenty-millisecond round of its loop, so that serving neighbours together delays nobody."""
+
+_FLOOR = """\
+The floor is a bare loop that polls, receives and sends as often as the row does (twice a second a receive, a POST, an
+answer, a partial; fifty polls and sleeps a second), on the same real sockets, and looks at no byte. It cannot be
+beaten by any program that reads, posts and answers once a second over TCP; what it leaves out is Python's and NumPy's
+share."""
+
+_PHASES = """\
+Taken with a meter at every phase, whose own cost is calibrated hot and taken off; cold it costs more, so that sums
+lie above the unmetered totals. Most of Python's share is coming back to code and objects after half a megabyte of
+other memory: `make bench` has the core hot, in a loop of its own."""
+
+_COSTS = """\
+Pings, closes and violations wait for the next look: at most `look_interval_ms`, by default 900, within the contract's
+second. The kernel's memory is what the receive queue is charged (`ss`, skmem): a frame of 648 bytes counts as up to
+2304. It is asked for up front (SO_RCVBUF of 512 KiB, 3 s of audio and more), v1 memory groups do not charge it, v2
+groups do; past it TCP's window closes and the sender waits, and what a slow tick then finds goes through the
+contract's bounded buffer and its overflow."""
+
+_KNOW = """\
+- It fits where an answer is due at a known time. A gateway that must react to each frame gains nothing.
+- Latency is bought at no price here: audio waits for the tick in any gateway of this contract. Answers wait for the
+  next round, ten milliseconds on average.
+- The kernel's buffer is the session's buffer: a gateway that stops for longer than it holds pushes back on its
+  clients.
+- "Frames taken off the socket" happens twice a second, so ages in error messages count from there.
+- Time-outs of dead peers are epoll's: a hang-up wakes the loop, silence does not.
+- Under a CFS quota a busy thread overruns its slice and is throttled for periods: p95 is what fails first, not the
+  mean."""
