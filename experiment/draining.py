@@ -134,8 +134,8 @@ def _paused(pauses: Mapping[str, Entry]) -> str:
         for tag, found in pauses.items()
     )
     return (
-        f"After a sleep of {PAUSE_S * 1000:.0f} ms the same piece of Python takes, for a millisecond, {said} as in a busy "
-        "loop on this machine. So a session-second costs less on a busier core; compare rows at the same use of it."
+        f"After a sleep of {PAUSE_S * 1000:.0f} ms the same piece of Python takes, for a millisecond, {said} as in a "
+        "busy loop on this machine. So a session-second costs less on a busier core; compare rows at the same use of it."
     )
 
 

@@ -35,7 +35,10 @@ def test_the_limits_and_timings_are_the_contracts() -> None:
 def test_every_shape_has_its_name_and_two_gib() -> None:
     shapes = load_config().shapes
     contract = ["cpuset-1", "cpuset-2", "quota-1", "quota-2", "quota-0.5", "quota-0.25", "quota-0.1"]
-    assert list(shapes) == [*contract, "quota-1x0.25", "quota-2x0.25", "quota-1x0.1", "quota-2x0.1"]
+    assert list(shapes) == [
+        *contract,
+        *(f"quota-{threads}x{each}" for each in ("0.25", "0.1", "1") for threads in (1, 2)),
+    ]
     for name, shape in shapes.items():
         each = f"{shape.threads}x" if shape.threads else ""
         assert name == f"{shape.mode}-{each}{shape.vcpus:g}"

@@ -70,7 +70,7 @@ def spin(seconds: float) -> None:
 
 
 def entries() -> list[dict[str, Any]]:
-    loop = {name: 1.0 for name in PHASES} | {"receive (kernel)": 30.0, "partial send (kernel)": 10.0}
+    loop = dict.fromkeys(PHASES, 1.0) | {"receive (kernel)": 30.0, "partial send (kernel)": 10.0}
     bare = {"loop": 5.0, "poll": 2.0, "sleep and wake-up": 3.0, "receive (kernel)": 25.0, "partial send (kernel)": 8.0}
     found: list[dict[str, Any]] = []
     for turn in range(2):

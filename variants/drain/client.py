@@ -56,6 +56,11 @@ class Client(Stream):
         self._linger = False
         """We have said our last; what still comes is thrown away, until the peer's FIN."""
 
+    @property
+    def done(self) -> bool:
+        """Whether the handshake is over, or the connection."""
+        return self._request is None or not self.open
+
     # Woken: until the session has started, when the peer hangs up, and when there is room to write
 
     def on_event(self, mask: int, now_s: float) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from gateway import Infer, connection_reset, inference_timeout, pool_timeout
 from gateway.failures import ANSWER_LIMIT_S, POOL_LIMIT_S
 from variants.drain.answers import AnswerReader, BrokenAnswer, Heads
-from variants.drain.inference import BUFFERS_AT_ONCE, Deadlines, Exchange, Owner, Upstream
+from variants.drain.inference import BUFFERS_AT_ONCE, Exchange, Owner, Upstream
 from variants.drain.stream import Poller
+from variants.drain.timers import Deadlines
 
 RESERVE = 8
 """Connections beyond those in use that are kept open, so that a request finds one."""

@@ -23,8 +23,9 @@ from h2.exceptions import ProtocolError
 
 from gateway import Infer, connection_reset, inference_timeout, pool_timeout
 from gateway.failures import ANSWER_LIMIT_S, POOL_LIMIT_S
-from variants.drain.inference import Deadlines, Exchange, Owner, Upstream
+from variants.drain.inference import Exchange, Owner, Upstream
 from variants.drain.stream import Poller
+from variants.drain.timers import Deadlines
 from variants.shared.inference import Answer
 
 _READ_BYTES = 65536

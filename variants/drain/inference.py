@@ -6,7 +6,6 @@ Belongs to the thread of its loop.
 import errno
 import os
 import socket
-from collections import deque
 from typing import Any, Protocol
 
 from gateway import Failure, Infer
@@ -49,34 +48,6 @@ class Exchange:
         if not self.done:
             self.done = True
             self.owner.on_outcome(outcome, now_s)
-
-
-class Deadlines:
-    """Things that share one time limit, in the order in which they began: which is the order in which they run out."""
-
-    __slots__ = ("_entries", "_limit_s")
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._entries: deque[tuple[float, Any]] = deque()
-
-    def add(self, now_s: float, item: Any) -> None:
-        """Begin `item`'s limit; once its `done` is true it is dropped unseen."""
-        self._entries.append((now_s + self._limit_s, item))
-
-    def next_s(self) -> float | None:
-        """The earliest deadline of what is not done."""
-        entries = self._entries
-        while entries and entries[0][1].done:
-            entries.popleft()
-        return entries[0][0] if entries else None
-
-    def take_expired(self, now_s: float) -> list[Any]:
-        """Remove and return what ran out by `now_s` without being done."""
-        expired = []
-        while (next_s := self.next_s()) is not None and next_s <= now_s:
-            expired.append(self._entries.popleft()[1])
-        return expired
 
 
 class Inference(Protocol):

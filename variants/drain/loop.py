@@ -15,7 +15,7 @@ from variants.drain.h1 import H1Pool
 from variants.drain.h2c import H2Pool
 from variants.drain.inference import Inference
 from variants.drain.stream import IN, Poller
-from variants.drain.timers import Timers
+from variants.drain.timers import Deadlines, Timers
 from variants.shared.options import HostOptions
 
 BACKLOG = 4096
@@ -25,6 +25,8 @@ _AHEAD_S = 0.0001
 """Ticks that are meant to fall on the beginning of a round are due as much before it, whatever rounding does."""
 HURRY_S = 0.25
 """How long after a connection was accepted its handshake and start message are taken as soon as they come."""
+HANDSHAKE_LIMIT_S = 5.0
+"""How long a connection may take to ask for something."""
 _ACCEPT_AT_ONCE = 256
 _RECEIVE_BUFFER_BYTES = 512 * 1024
 """Asked for each client's socket; the kernel doubles it, within net.core.rmem_max. It counts a frame of 648 bytes as up
@@ -61,6 +63,7 @@ class Loop:
         self._phase_jitter_ms = options.flush_phase_jitter_ms
         self._random = random.Random()
         self._listener = listener
+        self._handshakes = Deadlines(HANDSHAKE_LIMIT_S)
         self._hurries_until_s = 0.0
         """Until then nothing is put off for the sake of company: somebody is in the middle of a handshake."""
         self.poller.add(listener.fileno(), self, IN)
@@ -96,6 +99,8 @@ class Loop:
         deadline_s = self.inference.next_deadline_s()
         if deadline_s is not None and deadline_s <= now_s:
             self.inference.expire(now_s)
+        for client in self._handshakes.take_expired(now_s):
+            client.drop()
         if (events or due) and now_s >= self._hurries_until_s:
             now_s = clock()
             gathering_s = ROUND_S - now_s % ROUND_S
@@ -105,8 +110,9 @@ class Loop:
             time.sleep(gathering_s)
 
     def _wait_s(self, now_s: float) -> float | None:
-        times_s = [time_s for time_s in (self.timers.next_s, self.inference.next_deadline_s()) if time_s is not None]
-        return max(0.0, min(times_s) - now_s) if times_s else None
+        times_s = (self.timers.next_s, self.inference.next_deadline_s(), self._handshakes.next_s())
+        next_s = min((time_s for time_s in times_s if time_s is not None), default=None)
+        return None if next_s is None else max(0.0, next_s - now_s)
 
     def new_session(self, now_s: float) -> Session:
         """A session that starts now. Its phase is drawn as any is, then moved to where a round begins: so the
@@ -127,5 +133,5 @@ class Loop:
             except OSError:
                 return  # nobody waits, somebody has left again, or no descriptor is free just now
             sock.setblocking(False)
-            Client(self, sock)
+            self._handshakes.add(now_s, Client(self, sock))
             self._hurries_until_s = now_s + HURRY_S

@@ -21,6 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from gateway import FRAME_BYTES
 from tests.conformance.wire import frame
+from variants.drain.loop import HANDSHAKE_LIMIT_S
 from variants.shared.build import gil_enabled
 
 CHECKOUT = Path(__file__).parents[3]
@@ -109,7 +110,7 @@ def test_audio_comes_back_as_a_partial_of_the_tick(host: tuple[subprocess.Popen[
             client.send(b"\x07" * FRAME_BYTES)
         partial = json.loads(client.recv(timeout=3))
         assert (partial["type"], partial["newest_frame_seq"], partial["checksum"]) == ("partial", 3, 7)
-        assert partial["flush_lateness_ms"] < 100  # the machine's; the grain itself is 4 ms
+        assert partial["flush_lateness_ms"] < 100  # the machine's; the grain itself is 5 ms
 
 
 def test_each_loop_is_a_thread_with_its_number(host: tuple[subprocess.Popen[bytes], int]) -> None:
@@ -162,6 +163,16 @@ def test_a_burst_of_connections_all_get_in_and_their_descriptors_are_freed(
     while len(os.listdir(descriptors)) > before + 20:  # what is left are connections to the inference server
         assert time.monotonic() < deadline_s, "expected the descriptors of vanished clients to be freed within 5 s"
         time.sleep(0.05)
+
+
+def test_a_connection_that_never_asks_for_anything_is_dropped(host: tuple[subprocess.Popen[bytes], int]) -> None:
+    with socket.create_connection(("127.0.0.1", host[1])) as silent, open_session(host[1]) as client:
+        silent.sendall(b"GET /ws/stt HTTP/1.1\r\n")
+        silent.settimeout(HANDSHAKE_LIMIT_S + 2)
+        begin_s = time.monotonic()
+        assert silent.recv(1) == b""
+        assert HANDSHAKE_LIMIT_S - 1 < time.monotonic() - begin_s
+        client.ping().wait(2)  # a session that has begun lives on
 
 
 def test_a_client_that_still_sends_sees_the_close_frame_of_a_violation(
