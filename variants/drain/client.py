@@ -146,7 +146,8 @@ class Client(Stream):
                 self.drop()
                 return 0
         if self._request is None:
-            self._take(scratch[: held_bytes + came_bytes], now_s, may_hold)
+            # What is held must leave room in the scratch buffer: a receive into none would look like the peer's FIN.
+            self._take(scratch[: held_bytes + came_bytes], now_s, may_hold and came_bytes < BURST_BYTES)
         elif not self._linger:
             self._take_request(bytes(scratch[:came_bytes]), now_s)
         return came_bytes

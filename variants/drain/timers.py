@@ -1,5 +1,5 @@
-"""When something is due, to a grain: what falls due in the same few milliseconds is served together. And deadlines, which
-mostly do not come true. No clock here."""
+"""When something is due, to a grain: what falls due in the same few milliseconds is served together; and deadlines, of
+which most do not come true. No clock here."""
 
 from collections import deque
 from heapq import heappop, heappush

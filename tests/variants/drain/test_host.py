@@ -138,6 +138,16 @@ def test_three_seconds_of_audio_never_block_the_sender(host: tuple[subprocess.Po
             covered = message["newest_frame_seq"]
 
 
+def test_a_backlog_larger_than_any_buffer_is_taken_whole(host: tuple[subprocess.Popen[bytes], int]) -> None:
+    with open_session(host[1]) as client:
+        client.socket.sendall(b"".join(frame(2, bytes(FRAME_BYTES)) for _ in range(1400)))
+        covered = 0
+        while covered < 1400:
+            message = json.loads(client.recv(timeout=3))
+            assert (message["type"], message["oldest_frame_seq"]) == ("partial", covered + 1)
+            covered = message["newest_frame_seq"]
+
+
 def test_a_burst_of_connections_all_get_in_and_their_descriptors_are_freed(
     host: tuple[subprocess.Popen[bytes], int],
 ) -> None:
@@ -171,7 +181,7 @@ def test_a_connection_that_never_asks_for_anything_is_dropped(host: tuple[subpro
         silent.settimeout(HANDSHAKE_LIMIT_S + 2)
         begin_s = time.monotonic()
         assert silent.recv(1) == b""
-        assert HANDSHAKE_LIMIT_S - 1 < time.monotonic() - begin_s
+        assert time.monotonic() - begin_s > HANDSHAKE_LIMIT_S - 1
         client.ping().wait(2)  # a session that has begun lives on
 
 
