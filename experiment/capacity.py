@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment.comparison import HEADINGS, compare
+from experiment.costs import Spread
 from experiment.statistics import rate
 from experiment.stored import StoredRow, StoredRun
 from experiment.table import markdown, rate_text, resolution_note
@@ -84,7 +85,21 @@ def text(run: StoredRun) -> str:
         bracket = "none" if row.bracket is None else str(row.bracket)
         parts.append(f"Bracket ({run.shapes[0]}, {run.timing}): **{bracket}** ({ended}).")
     parts += [markdown(POINT_HEADINGS, point_lines(run)), resolution_note(run.slo.failure_ratio) + "."]
+    if (speed := core_speed(run)) is not None:
+        parts.append(f"{speed}.")
     return "\n\n".join(parts) + "\n"
+
+
+def core_speed(run: StoredRun) -> str | None:
+    """How fast the gateway's core was before each point: what a drifting machine does to all of them."""
+    known = [speed for row in run.rows for point in row.points if (speed := point.get("core_speed"))]
+    busy, after = (Spread.of([speed[key] for speed in known]) for key in ("busy_us", "after_pause_us"))
+    if busy is None or after is None:
+        return None
+    return (
+        f"The gateway's core before the points: the same piece of Python took {busy.text(1)} µs busy, "
+        f"{after.text(1)} µs after a pause"
+    )
 
 
 def point_lines(run: StoredRun) -> list[list[str]]:

@@ -19,7 +19,7 @@ TOTAL_HEADINGS = ("interpreter", "sessions", "draining loop", "kernel's floor", 
 PHASE_HEADINGS = ("phase", "µs", "Python", "system calls", "the same calls, bare", "Python, bare")
 REACTION_HEADINGS = (
     *("row", "ping p50 / p95 / max ms", "close", "violation"),
-    *("RSS, KiB per session", "kernel, KiB per session: mean / most"),
+    *("handshake, 2000 connections in a second: got in", "RSS, KiB per session", "kernel, KiB per session: mean / most"),
 )
 LOAD_HEADINGS = ("row", "at a light load", "at most", "µs per session-s, light", "µs per session-s, at most")
 
@@ -77,8 +77,9 @@ def reaction_lines(reactions: Mapping[str, Entry]) -> list[tuple[str, ...]]:
     """One line per row, under REACTION_HEADINGS."""
     lines = []
     for row, found in reactions.items():
-        waits = (found[f"{act}_ms"] for act in ("ping", "close", "violation"))
+        waits = (found[f"{act}_ms"] for act in ("ping", "close", "violation", "handshake"))
         times = [f"{wait['p50']:.0f} / {wait['p95']:.0f} / {wait['max']:.0f}" for wait in waits]
+        times[-1] += f": {found['handshake_ms']['count']}"
         kernel = found["kernel_bytes"]
         held = "not observed" if kernel is None else f"{kernel['mean'] / 1024:.1f} / {kernel['max'] / 1024:.1f}"
         lines.append((row, *times, f"{found['rss_bytes'] / 1024:.0f}", held))
@@ -108,7 +109,7 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
         names = ", ".join(dict.fromkeys(row.name for row in run.rows))
         parts += [f"## {names}: {', '.join(run.shapes)}, {run.timing}", markdown(HEADINGS, known.lines())]
         parts += [f"{known.how}.", markdown(LOAD_HEADINGS, [_load_line(row) for row in run.rows if row.points])]
-        parts.append(f"Evidence: `{evidence}`, begun {run.manifest['begun']}.")
+        parts.append(f"Evidence: `{evidence}`, begun {run.manifest['started']}.")
     parts += ["## Beside the kernel's floor", _FLOOR, markdown(TOTAL_HEADINGS, total_lines(bench))]
     parts.append("µs of CPU per session-second: median (lowest–highest); ratios turn by turn.")
     for tag in tags:

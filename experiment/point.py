@@ -2,18 +2,21 @@
 `experiment.verdict`."""
 
 import json
+import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
+from experiment.config import CHECKOUT
 from experiment.host import Role, RoleGroup, Run, Sampler, Snapshot
 from experiment.launch import Launch
 from experiment.plan import Plan
 from experiment.probe import ProbeError, get_json
 from experiment.progress import Stage
-from experiment.stand import LOOPBACK, Stand, free_port
+from experiment.stand import HARNESS_PYTHON, LOOPBACK, Stand, free_port
 from experiment.store import PointFolder, read_json, write_json
 from experiment.verdict import judge
 
@@ -42,6 +45,8 @@ async def run_point(
     Raises:
         ProbeError: a role did not get healthy; nothing was measured then.
     """
+    stage.update("core speed")
+    speed = None if plan.cpus is None else await anyio.to_thread.run_sync(core_speed, max(plan.cpus.gateway))
     async with Stand(run, plan, launch, folder.logs) as stand:
         infer_port = plan.infer_port if plan.target else free_port()
         stage.update("starting")
@@ -57,12 +62,25 @@ async def run_point(
             simulator = await get_json(LOOPBACK, infer_port, "/stats")
         except ProbeError:
             simulator = None
-        return _summarise(plan, sessions, folder, watch, simulator)
+        return _summarise(plan, sessions, folder, watch, simulator, speed)
+
+
+def core_speed(cpu: int) -> dict[str, float] | None:
+    """What `experiment.benches.pause` finds on a core just now, before anything of the point runs; None where it fails.
+
+    Virtual machines change their speed from hour to hour without saying so: this says it.
+    """
+    command = [str(HARNESS_PYTHON), "-m", "experiment.benches.pause", "--cpu", str(cpu)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return None
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def point_seconds(plan: Plan) -> float:
     """How long a point takes, roughly: its timing, starting and stopping, the last answers, the recomputation."""
-    return plan.timing.total_s + 8.0
+    return plan.timing.total_s + 9.0
 
 
 class _Watch:
@@ -162,7 +180,12 @@ class _Watch:
 
 
 def _summarise(
-    plan: Plan, sessions: int, folder: PointFolder, watch: _Watch, simulator: dict[str, Any] | None
+    plan: Plan,
+    sessions: int,
+    folder: PointFolder,
+    watch: _Watch,
+    simulator: dict[str, Any] | None,
+    speed: dict[str, float] | None,
 ) -> dict[str, Any]:
     load = read_json(folder.loadgen / "summary.json")
     verdict = judge(load, simulator, plan.config.slo, plan.config.harness, watch.ended_early)
@@ -192,6 +215,7 @@ def _summarise(
         "gateway": gateway,
         "window": windows,
         "limits": watch.limits,
+        "core_speed": speed,
     }
     write_json(folder.summary, summary)
     return summary

@@ -1,14 +1,16 @@
-"""What a gateway's rhythm costs: how soon it reacts to a ping, a close, a violation, and the memory that sessions take.
+"""What a gateway's rhythm costs: how soon it reacts to a ping, a close, a violation, or to many connections at once, and
+the memory that sessions take.
 
 Sessions of its own, few, which stream like any client's; the gateway has cores of its own. Figures, and no verdict.
 """
 
+import asyncio
 import random
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median, quantiles
@@ -21,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 
 from experiment.config import load_config
 from experiment.conform import on_harness_cpus
-from experiment.host import Role, Run, Sampler
+from experiment.host import Role, Run, Sampler, raise_descriptor_limit
 from experiment.launch import prepare
 from experiment.plan import Address, Request, make_plan
 from experiment.stand import Stand, free_port
@@ -31,6 +33,13 @@ STREAM_S = 5.0
 ACT_WITHIN_S = 1.0
 FRAME_S = 0.02
 ACTS = ("ping", "close", "violation")
+OFFERED = 2000
+"""Connections, evenly over a second."""
+_UPGRADE = (
+    b"GET /ws/stt HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+_GETS_IN_S = 5.0
 _START = '{"type":"start"}'
 _FRAME = bytes(640)
 _LOOKS = 8
@@ -39,12 +48,13 @@ _SOCKET_MEMORY = re.compile(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f\d+,w(\d+)")
 
 
 async def measure_reactions(variant: str, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
-    """One row: `{sessions, <act>_ms: {p50, p95, max, count}, rss_bytes, kernel_bytes: {mean, max} or None}`, the bytes
-    per session.
+    """One row: `{sessions, <act>_ms: {p50, p95, max, count}, handshake_ms: {…}, rss_bytes, kernel_bytes: {mean, max} or
+    None}`, the bytes per session. The count of handshakes is of those that got in, of OFFERED.
 
     Raises:
         ProbeError: simulator or gateway did not get healthy.
     """
+    raise_descriptor_limit()
     plan = make_plan(load_config(), Request(folder, variant=variant))
     assert plan.variant is not None
     launch, _ = await anyio.to_thread.run_sync(prepare, plan.variant, report)
@@ -56,7 +66,8 @@ async def measure_reactions(variant: str, folder: Path, report: Callable[[str], 
                 infer_port = free_port()
                 await stand.simulator(infer_port)
                 role, address = await stand.gateway(infer_port)
-                return await _probe(role, address, logs)
+                found = await _probe(role, address, logs)
+                return {**found, "handshake_ms": _spread(await _offer(address))}
 
 
 async def _probe(role: Role, address: Address, logs: Path) -> dict[str, Any]:
@@ -76,14 +87,37 @@ async def _probe(role: Role, address: Address, logs: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"sessions": SESSIONS, "rss_bytes": (after - before) / SESSIONS, "kernel_bytes": None}
     if seen := [each for look in kernel for each in look]:
         found["kernel_bytes"] = {"mean": sum(seen) / len(seen), "max": max(seen)}
-    for act, values in waited_ms.items():
-        found[f"{act}_ms"] = {
-            "p50": median(values),
-            "p95": quantiles(values, n=20)[-1],
-            "max": max(values),
-            "count": len(values),
-        }
-    return found
+    return {**found, **{f"{act}_ms": _spread(values) for act, values in waited_ms.items()}}
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"p50": median(values), "p95": quantiles(values, n=20)[-1], "max": max(values), "count": len(values)}
+
+
+async def _offer(address: Address) -> list[float]:
+    """Milliseconds from the first SYN to the whole answer of the upgrade, of those that got in in time."""
+    took_ms: list[float] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def offer(index: int) -> None:
+        await anyio.sleep(index / OFFERED)
+        begin_s = time.monotonic()
+        with suppress(OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(_GETS_IN_S):
+                reader, writer = await asyncio.open_connection(address.host, address.port)
+                writers.append(writer)
+                writer.write(_UPGRADE)
+                if (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 "):
+                    took_ms.append((time.monotonic() - begin_s) * 1000)
+
+    async with anyio.create_task_group() as tasks:
+        for index in range(OFFERED):
+            tasks.start_soon(offer, index)
+    for writer in writers:  # all were open at once
+        writer.close()
+    if len(took_ms) < 2:
+        raise RuntimeError(f"expected {OFFERED} connections to get in, {len(took_ms)} did")
+    return took_ms
 
 
 async def _session(address: Address, index: int, waited_ms: dict[str, list[float]]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from experiment import reproduce
 from experiment.campaign import CONFORMANCE_S, Campaign
-from experiment.capacity import title, write_capacity
+from experiment.capacity import core_speed, title, write_capacity
 from experiment.comparison import HEADINGS, Comparison, compare, labels
 from experiment.ladder import Tried
 from experiment.search import Search
@@ -57,8 +57,10 @@ def show_run(run: StoredRun, folder: Path) -> None:
         _show_row(run)
     else:
         show_comparison(title(run), compare([run]))
+    console = report_console()
+    if (speed := core_speed(run)) is not None:
+        console.print(speed)
     if run.manifest["verb"] == "reproduce":
-        console = report_console()
         console.print(lines_table(f"public rows on {run.machine}", reproduce.HEADINGS, reproduce.lines(run)))
         for line in [*reproduce.ratios(run), *reproduce.published()]:
             console.print(line)

@@ -16,6 +16,8 @@ from experiment.tables import ConfigError, Slo
 _INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
 MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
 _POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
+_LATER_KEYS = ("core_speed",)
+"""Those that older runs do not have."""
 _LOAD_KEYS = ("newest_ms", "oldest_ms", "send_lateness_ms", "partials", "failures", "failures_total", "stalls")
 
 
@@ -156,7 +158,8 @@ def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _point(point: Mapping[str, Any]) -> dict[str, Any]:
     load = point["load"] or {}
-    return {**{key: point.get(key) for key in _POINT_KEYS}, "load": {key: load.get(key) for key in _LOAD_KEYS}}
+    kept = {key: point.get(key) for key in _POINT_KEYS} | {key: point[key] for key in _LATER_KEYS if key in point}
+    return {**kept, "load": {key: load.get(key) for key in _LOAD_KEYS}}
 
 
 def run_paths(text: str) -> list[Path]:

@@ -99,9 +99,9 @@ def test_phases_stand_beside_the_same_calls_of_the_floor_and_add_up() -> None:
 
 def test_reactions_say_where_kernel_memory_was_not_observed() -> None:
     wait = {"p50": 1.2, "p95": 700.0, "max": 880.4, "count": 80}
-    found = {"ping_ms": wait, "close_ms": wait, "violation_ms": wait, "rss_bytes": 20480.0, "kernel_bytes": None}
-    (line,) = reaction_lines({"drain": found})
-    assert line == ("drain", *["1 / 700 / 880"] * 3, "20", "not observed")
+    found = {f"{what}_ms": wait for what in ("ping", "close", "violation", "handshake")}
+    (line,) = reaction_lines({"drain": {**found, "rss_bytes": 20480.0, "kernel_bytes": None}})
+    assert line == ("drain", *["1 / 700 / 880"] * 3, "1 / 700 / 880: 80", "20", "not observed")
 
 
 def test_the_page_is_what_its_evidence_gives(tmp_path: Path) -> None:

@@ -59,6 +59,19 @@ def test_evidence_is_compact_and_gives_the_same_page_again(root: Path) -> None:
     assert (again.encode(), picture.read_bytes()) == before
 
 
+def test_how_fast_the_core_was_stands_under_the_points_where_it_is_known(root: Path) -> None:
+    points = ladder_points(1000, 500)
+    for number, one in enumerate(points):
+        one["core_speed"] = {"busy_us": 7.0 + number, "after_pause_us": 13.0}
+    run = store(root / "results", manifest({"gil": "cpuset-1"}, verb="ladder"), {"gil": points})
+    evidence, page, _ = publish(run, root)
+    said = f"took {6 + (len(points) + 1) / 2:.1f} (7.0–{6.0 + len(points):.1f}, n={len(points)}) µs busy, 13.0 ("
+    assert said in page.read_text(encoding="utf-8")
+    assert "core_speed" in evidence.read_text(encoding="utf-8")
+    older = publish(gil(root / "older"), root, name="older")
+    assert "The gateway's core" not in older[1].read_text(encoding="utf-8")
+
+
 def test_a_compare_run_says_what_each_factor_costs(root: Path) -> None:
     points = {"gil": ladder_points(1000, 500), "st-ft": ladder_points(1200, 450)}
     run = store(root / "results", manifest({"gil": "cpuset-1", "st-ft": "cpuset-1", "mt": "cpuset-1"}), points)
