@@ -34,7 +34,7 @@ PARTS = ("core", "draining", "reactions", "loadgen", "simulator")
 BUILDS = ("3.14", "3.14t")
 DRAINING_SESSIONS = (100, 1000)
 DRAINING_SECONDS = 5
-DRAINING_TURNS = 3
+DRAINING_TURNS = 2
 REACTION_ROWS = ("gil-h1", "drain", "drain-250")
 
 
