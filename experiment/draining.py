@@ -179,25 +179,32 @@ def _ratios(run: StoredRun) -> list[str]:
                 f"({row.bracket}; {first.bracket})"
             )
         mine, theirs = _loads(row)[-1:], _loads(first)[-1:]
-        if mine and theirs and shape == base_shape:
+        if mine and theirs and shape == base_shape and mine[0][0] != theirs[0][0]:
             words.append(
                 f"{mine[0][1]:.0f} µs per session-second at {mine[0][0]} sessions against {theirs[0][1]:.0f} "
-                f"at {theirs[0][0]}, 1/{theirs[0][1] / mine[0][1]:.1f}"
+                f"at {theirs[0][0]}, each as full as it passes: 1/{theirs[0][1] / mine[0][1]:.1f}"
             )
         known = compare([run])
-        if (spread := Spread.of(known.ratios(row, first))) is not None and shape == base_shape:
-            words.append(f"at the same {known.sessions} sessions 1/{1 / spread.median:.1f}")
+        ratio = Spread.of(known.ratios(row, first))
+        cost, base = (Spread.of(list(known.costs(each).values())) for each in (row, first))
+        if ratio is not None and cost is not None and base is not None:
+            each = " for each thread" if row.facts["shape"].get("threads") else ""
+            words.append(
+                f"{cost.median:.0f} against {base.median:.0f} µs at the same {known.sessions} sessions{each}, "
+                f"× {ratio.text(3)}"
+            )
         if words:
             said.append(f"{row.name} beside {first.name}, {where}: {'; '.join(words)}.")
     return said
 
 
 def _loads(row: StoredRow) -> list[tuple[int, float]]:
-    """Numbers of sessions that passed, in order, each with the median µs per session-second."""
+    """Numbers of sessions that passed, up to the bracket's, in order, each with the median µs per session-second."""
     costs: dict[int, list[float]] = {}
+    most = None if row.bracket is None else row.bracket.passed
     for point in row.points:
         cost = (point["gateway"] or {}).get("us_per_session_second")
-        if point["status"] == "PASS" and cost is not None:
+        if point["status"] == "PASS" and cost is not None and (most is None or point["sessions"] <= most):
             costs.setdefault(point["sessions"], []).append(cost)
     return [(sessions, median(costs[sessions])) for sessions in sorted(costs)]
 
@@ -238,6 +245,7 @@ _KNOW = """\
 - It fits where an answer is due at a known time. A gateway that must react to each frame gains nothing.
 - Latency is bought at no price here: audio waits for the tick in any gateway of this contract. Answers wait for the
   next round, ten milliseconds on average.
+- Ticks that fall together reach the inference server together: a fiftieth of all sessions every twenty milliseconds.
 - The kernel's buffer is the session's buffer: a gateway that stops for longer than it holds pushes back on its
   clients.
 - "Frames taken off the socket" happens twice a second, so ages in error messages count from there.
