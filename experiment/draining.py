@@ -124,7 +124,7 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
         markdown(REACTION_HEADINGS, reaction_lines(reactions)),
         _COSTS,
     ]
-    parts += ["## What to know before using the idea", _KNOW]
+    parts += ["## What was tried", _TRIED, "## What to know before using the idea", _KNOW]
     return "\n\n".join(parts) + "\n"
 
 
@@ -252,3 +252,17 @@ _KNOW = """\
 - Time-outs of dead peers are epoll's: a hang-up wakes the loop, silence does not.
 - Under a CFS quota a busy thread overruns its slice and is throttled for periods: p95 is what fails first, not the
   mean."""
+
+_TRIED = """\
+By hand, two checkouts in turn under `python -m experiment.benches.draining`; what it gave lies in the spread of a machine
+that changes its speed by a third, so directions only:
+
+- Kept: ticks that fall on the rounds of a loop, where grains of four milliseconds served whoever was due; frames of
+  the look between two ticks held undecoded until the tick; the inference server's answer read by a template, its
+  head by memory; the header check as one comparison of bytes; audio let go of once its POST is written; all looks
+  of a round before its ticks.
+- Dropped: rounds of 5 and 10 ms (dearer) and of 50 and 100 ms (cheaper, but answers come later and ticks reach the
+  inference server in larger bursts); every socket of a round read into an area of its own first and every POST
+  written last (no better than looks before ticks, and more code); unmasking into one fixed buffer (no gain: what
+  costs is the read).
+- Not tried: io_uring. Its binding liburing has a wheel for the GIL build (abi3), none for the free-threaded one."""
