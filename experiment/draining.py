@@ -19,7 +19,8 @@ TOTAL_HEADINGS = ("interpreter", "sessions", "draining loop", "kernel's floor", 
 PHASE_HEADINGS = ("phase", "µs", "Python", "system calls", "the same calls, bare", "Python, bare")
 REACTION_HEADINGS = (
     *("row", "ping p50 / p95 / max ms", "close", "violation"),
-    *("handshake, 2000 connections in a second: got in", "RSS, KiB per session", "kernel, KiB per session: mean / most"),
+    "handshake, 2000 connections in a second: got in",
+    *("RSS, KiB per session", "kernel, KiB per session: mean / most"),
 )
 LOAD_HEADINGS = ("row", "at a light load", "at most", "µs per session-s, light", "µs per session-s, at most")
 
@@ -254,8 +255,8 @@ _KNOW = """\
   mean."""
 
 _TRIED = """\
-By hand, two checkouts in turn under `python -m experiment.benches.draining`; what it gave lies in the spread of a machine
-that changes its speed by a third, so directions only:
+By hand, two checkouts in turn under `python -m experiment.benches.draining`; what it gave lies in the spread of a
+machine that changes its speed by a third, so directions only:
 
 - Kept: ticks that fall on the rounds of a loop, where grains of four milliseconds served whoever was due; frames of
   the look between two ticks held undecoded until the tick; the inference server's answer read by a template, its

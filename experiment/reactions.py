@@ -1,5 +1,5 @@
-"""What a gateway's rhythm costs: how soon it reacts to a ping, a close, a violation, or to many connections at once, and
-the memory that sessions take.
+"""What a gateway's rhythm costs: how soon it reacts to a ping, a close, a violation or many connections at once, and the
+memory that sessions take.
 
 Sessions of its own, few, which stream like any client's; the gateway has cores of its own. Figures, and no verdict.
 """

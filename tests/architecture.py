@@ -22,7 +22,7 @@ FORBIDDEN = {
 
 GATEWAY_MAY_IMPORT = {
     *("__future__", "abc", "bisect", "collections", "dataclasses", "enum", "functools", "itertools", "json", "math"),
-    *("operator", "struct", "types", "typing"),
+    *("operator", "re", "struct", "types", "typing"),
 }
 
 PURE = (
