@@ -1,4 +1,4 @@
-"""What a gateway's rhythm costs: how soon it reacts to a ping, a close, a violation or many connections at once, and the
+"""What a gateway's rhythm costs: reactions to a ping, a close, a violation, to many connections at once, and the
 memory that sessions take.
 
 Sessions of its own, few, which stream like any client's; the gateway has cores of its own. Figures, and no verdict.
