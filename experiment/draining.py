@@ -164,6 +164,7 @@ def _claims(bench: Sequence[Entry]) -> list[str]:
 
 def _ratios(run: StoredRun) -> list[str]:
     """Each row against the run's first: sessions carried, and what a session-second costs where both are full."""
+    known = compare([run])
     first, *others = [row for row in run.rows if row.points]
     said = []
     for row in others:
@@ -185,7 +186,6 @@ def _ratios(run: StoredRun) -> list[str]:
                 f"{mine[0][1]:.0f} µs per session-second at {mine[0][0]} sessions against {theirs[0][1]:.0f} "
                 f"at {theirs[0][0]}, each as full as it passes: 1/{theirs[0][1] / mine[0][1]:.1f}"
             )
-        known = compare([run])
         ratio = Spread.of(known.ratios(row, first))
         cost, base = (Spread.of(list(known.costs(each).values())) for each in (row, first))
         if ratio is not None and cost is not None and base is not None:

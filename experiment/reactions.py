@@ -21,6 +21,7 @@ import anyio.to_thread
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from experiment.benches.feeder import UPGRADE
 from experiment.config import load_config
 from experiment.conform import on_harness_cpus
 from experiment.host import Role, Run, Sampler, raise_descriptor_limit
@@ -35,10 +36,6 @@ FRAME_S = 0.02
 ACTS = ("ping", "close", "violation")
 OFFERED = 2000
 """Connections, evenly over a second."""
-_UPGRADE = (
-    b"GET /ws/stt HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 _GETS_IN_S = 5.0
 _START = '{"type":"start"}'
 _FRAME = bytes(640)
@@ -106,7 +103,7 @@ async def _offer(address: Address) -> list[float]:
             async with asyncio.timeout(_GETS_IN_S):
                 reader, writer = await asyncio.open_connection(address.host, address.port)
                 writers.append(writer)
-                writer.write(_UPGRADE)
+                writer.write(UPGRADE)
                 if (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 "):
                     took_ms.append((time.monotonic() - begin_s) * 1000)
 

@@ -73,10 +73,8 @@ def _metered() -> Meter:
 def main() -> int:
     """Measure once, and print it."""
     given = arguments("python -m experiment.benches.draining")
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-    listener = listen(HostOptions(port, ""))
+    listener = listen(HostOptions(0, ""))
+    port: int = listener.getsockname()[1]
     with feeding(port, given.sessions) as feeder:
         meter = _metered() if given.metered else None
         options = HostOptions(port, f"http://{LOOPBACK}:{feeder.inference_port}", transport="h1")

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 
 LOOPBACK = "127.0.0.1"
 FRAME = b"\x82\xfe\x02\x80" + b"mask" + bytes(640)
-_UPGRADE = (
+UPGRADE = (
     b"GET /ws/stt HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
@@ -94,7 +94,7 @@ def _feed(pipe: Connection, inference: socket.socket, gateway_port: int, session
 def _client(port: int) -> socket.socket:
     sock = socket.create_connection((LOOPBACK, port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.sendall(_UPGRADE + _START)
+    sock.sendall(UPGRADE + _START)
     return sock
 
 

@@ -36,7 +36,8 @@ _LOGGER.setLevel(logging.CRITICAL)  # a refused handshake is the peer's affair
 
 
 class Client(Stream):
-    """One accepted connection. `on_event` and `on_time` move it on; its inference's outcome comes by `on_outcome`."""
+    """One accepted connection. `on_event`, `on_time` and `on_tick` move it on; its inference's outcome comes by
+    `on_outcome`."""
 
     def __init__(self, loop: "Loop", sock: socket.socket) -> None:
         super().__init__(loop.poller, sock, IN)
