@@ -212,7 +212,9 @@ def test_no_frame_leaves_early_though_the_loop_runs_late_and_slots_are_shared(mo
             assert ledger.failure.name == "protocol"
         else:
             assert ledger.failure is None
-            assert ledger.sent == ledger.answered == ledger.due > 50
+            assert ledger.start_s is not None
+            assert abs(ledger.due - (timing.end_s - ledger.start_s) / 0.020) <= 1
+            assert ledger.sent == ledger.answered == ledger.due > 10
 
 
 def test_bursts_are_never_early_and_all_of_them_arrive() -> None:
