@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import anyio
@@ -29,9 +30,11 @@ from tests.conformance.wire import Address, open_wire
 from tests.interpreters import python_of
 from tests.simulator.conftest import ROOT, fast, request_h1
 from variants.picows_loops import connection as connection_module
+from variants.picows_loops import loops
 from variants.picows_loops.connection import Connection
 from variants.picows_loops.loops import LOOPS
 from variants.shared.inference import Answer
+from variants.shared.options import HostOptions
 
 START_LIMIT_S = 10.0
 __all__ = ["fast"]  # the fixture: a simulator that answers at once
@@ -148,6 +151,26 @@ def test_a_thread_that_dies_ends_the_host_with_its_error() -> None:
     finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=10)
     assert finished.returncode == 1
     assert finished.stderr.rstrip().endswith("OSError: out of luck")
+
+
+def test_a_loop_that_has_ended_can_still_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main thread hears of a death while the thread is still ending, its loop closed already."""
+
+    def broken(options: HostOptions) -> None:
+        raise OSError("out of luck")
+
+    monkeypatch.setattr(loops, "open_client", broken)
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+    (listening,) = loops.listen("127.0.0.1", free_port(), 1)
+    with listening:
+        thread = loops.LoopThread(
+            0, HostOptions(port=0, inference_url="http://127.0.0.1:1"), SessionSettings(), listening, ended
+        )
+        thread.start()
+        assert str(ended.get(timeout=5)) == "out of luck"
+        thread.join(5)
+        thread.stop()  # raised "Event loop is closed", in the moments in which the thread is still alive
+    assert not thread.is_alive()
 
 
 # --- a client that does not read ---

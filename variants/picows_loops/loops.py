@@ -14,6 +14,7 @@ their modules: anyio, above all, has one table of task states for all threads.
 """
 
 import asyncio
+import contextlib
 import random
 import signal
 import socket
@@ -98,7 +99,8 @@ class _Stop:
         self._event = asyncio.Event()
 
     def set(self) -> None:
-        self._loop.call_soon_threadsafe(self._event.set)
+        with contextlib.suppress(RuntimeError):  # the loop is closed already: its thread is ending by itself
+            self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self) -> None:
         await self._event.wait()
@@ -133,7 +135,7 @@ class LoopThread(threading.Thread):
     def stop(self) -> None:
         """Ask the loop to end; called by the main thread. A thread that has no loop yet, or no more, ends by itself."""
         stop = self._stop_of_loop
-        if stop is not None and self.is_alive():
+        if stop is not None:
             stop.set()
 
     async def _serve(self) -> None:
