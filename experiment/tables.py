@@ -228,6 +228,8 @@ class Foreign(_Table):
     """Environment variables beside the runner's own."""
     stop: str | None = None
     """A shell command that stops it, `{pid}` being its process; SIGTERM without one. Its whole group is ended after."""
+    breaks: list[str] = []
+    """Rules of the contract, by name, that it is known to break: measured nevertheless, and always labelled so."""
 
     def filled(self, port: int, inference_url: str) -> tuple[list[str], dict[str, str]]:
         """Command line and environment of one start."""
