@@ -106,6 +106,19 @@ def publish_draining(
         print(path.relative_to(CHECKOUT))
 
 
+@app.command("publish-foreign")
+def publish_foreign(
+    run: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of comparisons with foreign rows; without: those kept.")
+    ] = None,
+) -> None:
+    """Write docs/findings/other-languages.md from comparisons with foreign rows, and keep their evidence."""
+    from experiment.publish import publish_foreign as write
+
+    for path in write(run or []):
+        print(path.relative_to(CHECKOUT))
+
+
 @app.command()
 def notebooks(run: options.Run = None, results: options.Results = options.RESULTS) -> None:
     """Execute every notebook, without a browser; the executed copies lie in RESULTS/notebooks/."""

@@ -10,8 +10,9 @@ from typing import Any
 from experiment.benches.meter import KERNEL, LOOP, PHASES, POLL, WAKE
 from experiment.benches.pause import PAUSE_S
 from experiment.comparison import HEADINGS, compare
-from experiment.costs import Spread, carried, paired
-from experiment.stored import StoredRow, StoredRun
+from experiment.costs import Spread, paired
+from experiment.sentences import LOAD_HEADINGS, against_first, load_line
+from experiment.stored import StoredRun
 from experiment.table import markdown
 
 Entry = Mapping[str, Any]
@@ -22,7 +23,6 @@ REACTION_HEADINGS = (
     "handshake, 2000 connections in a second: got in",
     *("RSS, KiB per session", "kernel, KiB per session: mean / most"),
 )
-LOAD_HEADINGS = ("row", "at a light load", "at most", "µs per session-s, light", "µs per session-s, at most")
 
 
 def total_lines(bench: Sequence[Entry]) -> list[tuple[str, ...]]:
@@ -102,14 +102,16 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
     parts = [
         "# Draining: no wake-up per frame",
         f"Measured on {machine}, CPython {', '.join(tags)}. {_WHAT}",
-        "\n".join(f"- {line}" for line in [*_claims(bench), *(said for run in runs.values() for said in _ratios(run))]),
+        "\n".join(
+            f"- {line}" for line in [*_claims(bench), *(said for run in runs.values() for said in against_first(run))]
+        ),
     ]
     parts.append(f"![{', '.join(row.name for row in next(iter(runs.values())).rows)}]({picture})")
     for evidence, run in runs.items():
         known = compare([run])
         names = ", ".join(dict.fromkeys(row.name for row in run.rows))
         parts += [f"## {names}: {', '.join(run.shapes)}, {run.timing}", markdown(HEADINGS, known.lines())]
-        parts += [f"{known.how}.", markdown(LOAD_HEADINGS, [_load_line(row) for row in run.rows if row.points])]
+        parts += [f"{known.how}.", markdown(LOAD_HEADINGS, [load_line(row) for row in run.rows if row.points])]
         parts.append(f"Evidence: `{evidence}`, begun {run.manifest['started']}.")
     parts += ["## Beside the kernel's floor", _FLOOR, markdown(TOTAL_HEADINGS, total_lines(bench))]
     parts.append("µs of CPU per session-second: median (lowest–highest); ratios turn by turn.")
@@ -132,7 +134,7 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
 def headline(figures: Mapping[str, Any], runs: Sequence[StoredRun], page_path: str) -> str:
     """The README's line: the first comparison's sentence, and how near the kernel's floor the loop is."""
     first = runs[0]
-    said = " ".join(_ratios(first))
+    said = " ".join(against_first(first))
     largest = max(entry["sessions"] for entry in figures["loops"])
     floors = ", ".join(f"{line[0]} {line[4]}" for line in total_lines(figures["loops"]) if line[1] == str(largest))
     return (
@@ -160,62 +162,6 @@ def _claims(bench: Sequence[Entry]) -> list[str]:
     for interpreter, sessions, loop, floor, ratio in total_lines(bench):
         said.append(f"{interpreter}, {sessions} sessions: {loop} µs beside a floor of {floor}: {ratio} times it.")
     return said
-
-
-def _ratios(run: StoredRun) -> list[str]:
-    """Each row against the run's first: sessions carried, and what a session-second costs where both are full."""
-    known = compare([run])
-    first, *others = [row for row in run.rows if row.points]
-    said = []
-    for row in others:
-        shape, base_shape = row.facts["shape"]["name"], first.facts["shape"]["name"]
-        where = shape if shape == base_shape else f"{shape} against {base_shape}"
-        words = []
-        if (interval := carried(row.bracket, first.bracket)) is not None:
-            words.append(
-                f"carries {interval[0]:.2f}–{interval[1]:.2f} times the sessions ({row.bracket}; {first.bracket})"
-            )
-        elif row.bracket is not None and row.bracket.passed and first.bracket and first.bracket.failed:
-            words.append(
-                f"carries more than {row.bracket.passed / first.bracket.failed:.2f} times the sessions "
-                f"({row.bracket}; {first.bracket})"
-            )
-        mine, theirs = _loads(row)[-1:], _loads(first)[-1:]
-        if mine and theirs and shape == base_shape and mine[0][0] != theirs[0][0]:
-            words.append(
-                f"{mine[0][1]:.0f} µs per session-second at {mine[0][0]} sessions against {theirs[0][1]:.0f} "
-                f"at {theirs[0][0]}, each as full as it passes: 1/{theirs[0][1] / mine[0][1]:.1f}"
-            )
-        ratio = Spread.of(known.ratios(row, first))
-        cost, base = (Spread.of(list(known.costs(each).values())) for each in (row, first))
-        if ratio is not None and cost is not None and base is not None:
-            each = " for each thread" if row.facts["shape"].get("threads") else ""
-            words.append(
-                f"{cost.median:.0f} against {base.median:.0f} µs at the same {known.sessions} sessions{each}, "
-                f"× {ratio.text(3)}"
-            )
-        if words:
-            said.append(f"{row.name} beside {first.name}, {where}: {'; '.join(words)}.")
-    return said
-
-
-def _loads(row: StoredRow) -> list[tuple[int, float]]:
-    """Numbers of sessions that passed, up to the bracket's, in order, each with the median µs per session-second."""
-    costs: dict[int, list[float]] = {}
-    most = None if row.bracket is None else row.bracket.passed
-    for point in row.points:
-        cost = (point["gateway"] or {}).get("us_per_session_second")
-        if point["status"] == "PASS" and cost is not None and (most is None or point["sessions"] <= most):
-            costs.setdefault(point["sessions"], []).append(cost)
-    return [(sessions, median(costs[sessions])) for sessions in sorted(costs)]
-
-
-def _load_line(row: StoredRow) -> tuple[str, ...]:
-    loads = _loads(row)
-    if not loads:
-        return (row.name, "–", "–", "–", "–")
-    (least, light), (most, full) = loads[0], loads[-1]
-    return (row.name, str(least), str(most), f"{light:.0f}", f"{full:.0f}")
 
 
 _WHAT = """\

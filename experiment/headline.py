@@ -12,16 +12,16 @@ from experiment.tables import ConfigError
 
 
 def headline(run: StoredRun, picture: Path, page: Path) -> str:
-    """Markdown of at most four points, then the picture; the cliff's line stands above them.
+    """Markdown of a few points, two for several rows, then the picture; other findings' lines stand above them.
 
     Raises:
         ConfigError: the run gives no ceiling.
     """
     if all(row.bracket is None for row in run.rows):
         raise ConfigError(f"{run.name}: the harness shared the gateway's cores, which gives no ceiling to publish")
-    said = _alone(run.rows[0]) if len(run.rows) == 1 else _several(run)
-    at = f"{', '.join(run.shapes)}, timing {run.timing}"
-    said.append(f"{at}; {run.machine}. Every point, and what ran: [{page}]({page}).")
+    at = f"{', '.join(run.shapes)}, timing {run.timing}; {run.machine}"
+    said = [*_alone(run.rows[0]), f"{at}."] if len(run.rows) == 1 else _several(run, at)
+    said[-1] += f" Every point, and what ran: [{page}]({page})."
     return "\n".join([*(f"- {line}" for line in said), "", f"![{title(run)}]({picture})"])
 
 
@@ -46,14 +46,15 @@ def _alone(row: StoredRow) -> list[str]:
     return said
 
 
-def _several(run: StoredRun) -> list[str]:
+def _several(run: StoredRun, at: str) -> list[str]:
     known = compare([run])
     measured = [row for row in run.rows if row.bracket is not None]
     ranked = sorted(measured, key=lambda row: -((row.bracket and row.bracket.passed) or 0))
+    factors = _factors(known)
     return [
-        "Sessions carried: " + "; ".join(f"**{row.name}** {row.bracket}" for row in ranked) + ".",
-        f"CPU per session-second at {known.sessions} sessions, on CPython as found: {_costs(known)}.",
-        *(f"One factor at a time: {text}." for text in [_factors(known)] if text),
+        f"Sessions carried ({at}): " + "; ".join(f"**{row.name}** {row.bracket}" for row in ranked) + ".",
+        f"CPU per session-second at {known.sessions} sessions, on CPython as found: {_costs(known)}."
+        + (f" One factor at a time: {factors}." if factors else ""),
     ]
 
 

@@ -82,7 +82,7 @@ def test_a_compare_run_says_what_each_factor_costs(root: Path) -> None:
     assert "no wheel for it" in text
     assert bars.name == "compare-3-rows-cpuset-1-quick-rows.svg"
     readme = (root / "README.md").read_text(encoding="utf-8")
-    assert "- Sessions carried: **gil** " in readme
+    assert "- Sessions carried (cpuset-1, timing quick; 2 × Invented, Linux 6.18.0): **gil** " in readme
     assert "interpreter build gil → st-ft × 1.20" in readme
     assert f"]({bars.relative_to(root)})" in readme
 
