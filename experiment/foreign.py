@@ -106,8 +106,9 @@ _KNOW = """\
   design in Rust or C++ would cost less still: the kernel's floor in draining.md is what it could come near to.
 - Rows that answer each frame's arrival also answer a ping at once. drain answers pings, closes and violations within
   0.9 s, by its setting, and its answers come some 10 ms later: all within the contract, and not for nothing.
-- The broken rules are corners (spellings of the start message, a ping before it, classes of error, health's body).
-  None is on the path of a frame or an answer that these loads take.
+- The broken rules are corners: spellings of the start message, a ping before it, classes of error, health's body, a
+  frame without a mask. None saves work on the path that these loads take. rust-axum makes up a tick that a slow answer
+  held up (`one-in-flight`, `skipped-tick`): more work than the contract's, but only where answers take a second.
 - A fraction of a vCPU stands in for one, since the harness shares the machine, and a CFS quota flatters whoever is
   woken by every frame: out of its slice it stands still for most of a period of 100 ms, finds several frames of each
   session at once after that, and is woken less often than its clients send. So its µs per session-second fall as it
