@@ -9,9 +9,8 @@ from typing import Any
 
 from experiment.benches.meter import KERNEL, LOOP, PHASES, POLL, WAKE
 from experiment.benches.pause import PAUSE_S
-from experiment.comparison import HEADINGS, compare
 from experiment.costs import Spread, paired
-from experiment.sentences import LOAD_HEADINGS, against_first, load_line
+from experiment.sentences import against_first, tables
 from experiment.stored import StoredRun
 from experiment.table import markdown
 
@@ -108,11 +107,8 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
     ]
     parts.append(f"![{', '.join(row.name for row in next(iter(runs.values())).rows)}]({picture})")
     for evidence, run in runs.items():
-        known = compare([run])
         names = ", ".join(dict.fromkeys(row.name for row in run.rows))
-        parts += [f"## {names}: {', '.join(run.shapes)}, {run.timing}", markdown(HEADINGS, known.lines())]
-        parts += [f"{known.how}.", markdown(LOAD_HEADINGS, [load_line(row) for row in run.rows if row.points])]
-        parts.append(f"Evidence: `{evidence}`, begun {run.manifest['started']}.")
+        parts += [f"## {names}: {', '.join(run.shapes)}, {run.timing}", *tables(evidence, run)]
     parts += ["## Beside the kernel's floor", _FLOOR, markdown(TOTAL_HEADINGS, total_lines(bench))]
     parts.append("µs of CPU per session-second: median (lowest–highest); ratios turn by turn.")
     for tag in tags:

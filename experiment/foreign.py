@@ -3,11 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from experiment.comparison import HEADINGS, Comparison, compare
+from experiment.comparison import Comparison, compare
 from experiment.costs import Spread
-from experiment.sentences import LOAD_HEADINGS, beside, carries, ceiling, load_line
+from experiment.sentences import beside, carries, ceiling, tables
 from experiment.stored import StoredRow, StoredRun
-from experiment.table import markdown
 
 _KEPT = ("about", "command", "env", "breaks")
 """What of a foreign row's table is needed to run it again."""
@@ -25,13 +24,10 @@ def page(runs: Mapping[str, StoredRun], picture: str) -> str:
     parts = ["# Beside gateways in other languages", _WHAT, f"Measured on {first.machine}."]
     parts += ["\n".join(f"- {line}" for line in said), f"![{', '.join(row.name for row in first.rows)}]({picture})"]
     for evidence, run in runs.items():
-        known = compare([run])
-        parts += [f"## {', '.join(run.shapes)}, {run.timing}", markdown(HEADINGS, known.lines()), f"{known.how}."]
-        parts.append(markdown(LOAD_HEADINGS, [load_line(row) for row in run.rows if row.points]))
-        parts.append(f"Evidence: `{evidence}`, begun {run.manifest['started']}.")
-    tables = {row.name: row for run in runs.values() for row in run.rows if is_foreign(row)}
+        parts += [f"## {', '.join(run.shapes)}, {run.timing}", *tables(evidence, run)]
+    rows = {row.name: row for run in runs.values() for row in run.rows if is_foreign(row)}
     parts += ["## The foreign rows", _ROWS]
-    parts.append("```toml\n" + "\n\n".join(_table(row) for row in tables.values()) + "\n```")
+    parts.append("```toml\n" + "\n\n".join(_table(row) for row in rows.values()) + "\n```")
     parts += ["## What to know before quoting this", _KNOW]
     return "\n\n".join(parts) + "\n"
 

@@ -57,10 +57,8 @@ def publish(path: Path, root: Path = CHECKOUT, name: str | None = None, *, readm
         written.append(front)
     prose.write_text(finding(run, [file.name for file in written[2:]], EVIDENCE / evidence.name), encoding="utf-8")
     if readme:
-        front_page = root / "README.md"
         block = headline(run, front.relative_to(root), prose.relative_to(root))
-        front_page.write_text(replaced(front_page.read_text(encoding="utf-8"), block), encoding="utf-8")
-        written.append(front_page)
+        written.append(put_in_readme(root, block, BEGIN, END))
     return written
 
 
@@ -70,9 +68,7 @@ def publish_repeats(paths: Sequence[Path], root: Path = CHECKOUT, name: str | No
     Raises:
         ConfigError: one is not finished, or they may not be compared.
     """
-    runs = [read_run(path) for path in paths]
-    if unfinished := [run.name for run in runs if not run.finished]:
-        raise ConfigError(f"{', '.join(unfinished)}: expected finished runs")
+    runs = _finished(paths)
     known, stem = compare(runs), name or f"{runs[0].stem}-repeats"
     prose, written, kept = root / FINDINGS / f"{stem}.md", [], []
     for number, run in enumerate(runs, 1):
@@ -106,17 +102,14 @@ def publish_draining(paths: Sequence[Path], bench: Path | None, root: Path = CHE
         if loops is None or reactions is None:
             raise ConfigError(f"{bench}: expected the folder of `make bench`, with its parts draining and reactions")
         write_json(figures, {**loops, "reactions": reactions})
-    kept = _keep_all(paths, root, folder)
+    kept = _keep_all(_finished(paths), root, folder)
     known = read_json(figures)
     if known is None or not kept:
         raise ConfigError(f"{folder}: expected figures and runs; give runs and --bench")
     picture = _first_picture(kept, prose)
-    text = draining.page(known, kept, picture.name)
-    prose.write_text(f"{GENERATED}\n\n{text}", encoding="utf-8")
-    front_page = root / "README.md"
+    prose.write_text(f"{GENERATED}\n\n{draining.page(known, kept, picture.name)}", encoding="utf-8")
     block = draining.headline(known, list(kept.values()), prose.relative_to(root).as_posix())
-    text = replaced(front_page.read_text(encoding="utf-8"), block, DRAINING_BEGIN, DRAINING_END)
-    front_page.write_text(text, encoding="utf-8")
+    front_page = put_in_readme(root, block, DRAINING_BEGIN, DRAINING_END)
     return [*sorted(folder.iterdir()), picture, prose, front_page]
 
 
@@ -132,31 +125,30 @@ def publish_foreign(paths: Sequence[Path], root: Path = CHECKOUT) -> list[Path]:
     folder, prose = root / EVIDENCE / "foreign", root / FINDINGS / "other-languages.md"
     for each in (folder, prose.parent):
         each.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        measured = [foreign.is_foreign(row) for row in read_run(path).rows if row.points]
-        if len(set(measured)) < 2:
-            raise ConfigError(f"{path}: expected points of foreign rows and of ours")
-    kept = _keep_all(paths, root, folder)
+    runs = _finished(paths)
+    for run in runs:
+        if len({foreign.is_foreign(row) for row in run.rows if row.points}) < 2:
+            raise ConfigError(f"{run.name}: expected points of foreign rows and of ours")
+    kept = _keep_all(runs, root, folder)
     if not kept:
         raise ConfigError(f"{folder}: expected runs; give their folders")
     picture = _first_picture(kept, prose)
     prose.write_text(f"{GENERATED}\n\n{foreign.page(kept, picture.name)}", encoding="utf-8")
-    front_page = root / "README.md"
     block = foreign.headline(list(kept.values()), prose.relative_to(root).as_posix())
-    text = replaced(front_page.read_text(encoding="utf-8"), block, FOREIGN_BEGIN, FOREIGN_END)
-    front_page.write_text(text, encoding="utf-8")
+    front_page = put_in_readme(root, block, FOREIGN_BEGIN, FOREIGN_END)
     return [*sorted(folder.iterdir()), picture, prose, front_page]
 
 
-def _keep_all(paths: Sequence[Path], root: Path, folder: Path) -> dict[str, StoredRun]:
-    """Replace a folder's evidence by that of these runs, if there are any; what it then holds, by path in the checkout.
-
-    Raises:
-        ConfigError: one is not finished.
-    """
+def _finished(paths: Sequence[Path]) -> list[StoredRun]:
+    """The runs of these folders. ConfigError where one is not finished."""
     runs = [read_run(path) for path in paths]
     if unfinished := [run.name for run in runs if not run.finished]:
         raise ConfigError(f"{', '.join(unfinished)}: expected finished runs")
+    return runs
+
+
+def _keep_all(runs: Sequence[StoredRun], root: Path, folder: Path) -> dict[str, StoredRun]:
+    """Replace a folder's evidence by that of these runs, if any; what it then holds, by path in the checkout."""
     if runs:
         for former in folder.glob("run-*.json"):
             former.unlink()
@@ -215,14 +207,16 @@ def _packages(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {facts['packages'][name]}" for name in wanted if name in facts["packages"])
 
 
-def replaced(text: str, block: str, begin: str = BEGIN, end: str = END) -> str:
-    """`text` with what stands between two lines made anew.
+def put_in_readme(root: Path, block: str, begin: str, end: str) -> Path:
+    """Make what stands between two lines of the README anew; its path.
 
     Raises:
         ConfigError: one of the lines is not there.
     """
-    head, found_begin, rest = text.partition(begin)
+    front_page = root / "README.md"
+    head, found_begin, rest = front_page.read_text(encoding="utf-8").partition(begin)
     _, found_end, tail = rest.partition(end)
     if not found_begin or not found_end:
         raise ConfigError(f"README.md: expected the lines {begin!r} and {end!r}")
-    return f"{head}{begin}\n{block}\n{end}{tail}"
+    front_page.write_text(f"{head}{begin}\n{block}\n{end}{tail}", encoding="utf-8")
+    return front_page

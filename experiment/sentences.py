@@ -1,15 +1,27 @@
-"""What two rows of a run amount to beside each other, in a sentence; and what a row costs at its lightest and fullest.
+"""What two rows of a run amount to beside each other, in a sentence; and a run's tables, for pages of findings.
 
 Pure: figures are `experiment.costs`' and `experiment.comparison`'s.
 """
 
 from statistics import median
 
-from experiment.comparison import Comparison, compare
+from experiment.comparison import HEADINGS, Comparison, compare
 from experiment.costs import Spread, carried
 from experiment.stored import StoredRow, StoredRun
+from experiment.table import markdown
 
-LOAD_HEADINGS = ("row", "at a light load", "at most", "µs per session-s, light", "µs per session-s, at most")
+_LOAD_HEADINGS = ("row", "at a light load", "at most", "µs per session-s, light", "µs per session-s, at most")
+
+
+def tables(evidence: str, run: StoredRun) -> list[str]:
+    """A run's comparison, its rows at their lightest and fullest, where its evidence lies: Markdown, by paragraph."""
+    known = compare([run])
+    return [
+        markdown(HEADINGS, known.lines()),
+        f"{known.how}.",
+        markdown(_LOAD_HEADINGS, [_load_line(row) for row in run.rows if row.points]),
+        f"Evidence: `{evidence}`, begun {run.manifest['started']}.",
+    ]
 
 
 def against_first(run: StoredRun) -> list[str]:
@@ -29,7 +41,7 @@ def beside(known: Comparison, row: StoredRow, first: StoredRow) -> str | None:
     words = []
     if (times := carries(row, first, 2)) is not None:
         words.append(f"carries {times} times the sessions ({ceiling(row)}; {ceiling(first)})")
-    mine, theirs = loads(row)[-1:], loads(first)[-1:]
+    mine, theirs = _loads(row)[-1:], _loads(first)[-1:]
     if mine and theirs and shape == base_shape and mine[0][0] != theirs[0][0]:
         words.append(
             f"{mine[0][1]:.0f} µs per session-second at {mine[0][0]} sessions against {theirs[0][1]:.0f} "
@@ -69,7 +81,7 @@ def _most_passed(row: StoredRow) -> int:
     return max((point["sessions"] for point in row.points if point["status"] == "PASS"), default=0)
 
 
-def loads(row: StoredRow) -> list[tuple[int, float]]:
+def _loads(row: StoredRow) -> list[tuple[int, float]]:
     """Numbers of sessions that passed, up to the bracket's, in order, each with the median µs per session-second."""
     costs: dict[int, list[float]] = {}
     most = None if row.bracket is None else row.bracket.passed
@@ -80,9 +92,9 @@ def loads(row: StoredRow) -> list[tuple[int, float]]:
     return [(sessions, median(costs[sessions])) for sessions in sorted(costs)]
 
 
-def load_line(row: StoredRow) -> tuple[str, ...]:
-    """One line under LOAD_HEADINGS."""
-    known = loads(row)
+def _load_line(row: StoredRow) -> tuple[str, ...]:
+    """One line under _LOAD_HEADINGS."""
+    known = _loads(row)
     if not known:
         return (row.name, "–", "–", "–", "–")
     (least, light), (most, full) = known[0], known[-1]

@@ -105,7 +105,7 @@ def publish(
     gap: Annotated[Path | None, typer.Option(help="Folder of a comparison of gil, mt and rows between.")] = None,
 ) -> None:
     """Keep the cliff's evidence; write docs/findings/free-threaded-cliff.md, its pictures and the README's line."""
-    from experiment.publish import replaced
+    from experiment.publish import put_in_readme
     from profiles.cliff_evidence import keep, read_evidence
     from profiles.cliff_figures import draw_all
     from profiles.cliff_page import headline, page
@@ -118,8 +118,7 @@ def publish(
     prose = findings / "free-threaded-cliff.md"
     text = page(evidence, apart, [picture.name for picture in pictures], flames)
     prose.write_text(f"{GENERATED}\n\n{text}", encoding="utf-8")
-    front = CHECKOUT / "README.md"
-    front.write_text(replaced(front.read_text(encoding="utf-8"), headline(evidence), BEGIN, END), encoding="utf-8")
+    front = put_in_readme(CHECKOUT, headline(evidence), BEGIN, END)
     for path in (*written, *pictures, prose, front):
         print(path.relative_to(CHECKOUT))
 
