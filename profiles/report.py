@@ -16,19 +16,19 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiment.capacity import draw, text, write_capacity
-from experiment.comparison import compare
-from experiment.config import CHECKOUT
-from experiment.figure import rows_figure, save
-from experiment.store import read_json, write_json
-from experiment.stored import MACHINE_KEYS, read_run
-from experiment.table import markdown
-from profiles.cliff_evidence import EVIDENCE, compact
-from profiles.cliff_figures import draw_all
-from profiles.cliff_page import page as cliff_page
+from experiment.ask.config import CHECKOUT
+from experiment.report.capacity import draw, text, write_capacity
+from experiment.report.comparison import compare
+from experiment.report.figures import rows_figure, save
+from experiment.report.tables import markdown
+from experiment.store.folders import read_json, write_json
+from experiment.store.runs import MACHINE_KEYS, read_run
+from profiles.cliff.evidence import EVIDENCE, compact
+from profiles.cliff.figures import draw_all
+from profiles.cliff.page import page as cliff_page
 
 MOST_ZIP_BYTES = 10_000_000
-REPRODUCER = CHECKOUT / "profiles" / "reproducer" / "lost_wakeup.py"
+REPRODUCER = CHECKOUT / "profiles" / "cliff" / "reproducer" / "lost_wakeup.py"
 _TEXT = {".md", ".json", ".html", ".svg", ".txt", ".csv", ".py"}
 _ABSOLUTE = re.compile(r"(?<![\w./:<&-])/(?:[\w.+@-]+/)+(?=[\w.+@-])")
 """The folders of an absolute path of two parts or more; what it ends in stays."""

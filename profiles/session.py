@@ -13,23 +13,23 @@ from typing import Any
 
 import anyio.to_thread
 
-from experiment.campaign import Campaign
-from experiment.config import CHECKOUT
-from experiment.conform import on_harness_cpus
+from experiment.ask.config import CHECKOUT
+from experiment.ask.plan import Plan
+from experiment.ask.schema import ConfigError
 from experiment.host import Role, Run, clean_leftovers, facts, raise_descriptor_limit
-from experiment.hygiene import as_facts, findings
-from experiment.launch import Launch, prepare
-from experiment.manifest import make_manifest, packages
-from experiment.plan import Plan
-from experiment.point import point_seconds, run_point
-from experiment.progress import Display
+from experiment.run.campaign import Campaign
+from experiment.run.conformance import on_harness_cpus
+from experiment.run.hygiene import as_facts, findings
+from experiment.run.launch import Launch, prepare
+from experiment.run.manifest import make_manifest, packages
+from experiment.run.point import point_seconds, run_point
+from experiment.run.progress import Display
+from experiment.run.stand import HARNESS_PYTHON
 from experiment.setup import describe
-from experiment.stand import HARNESS_PYTHON
-from experiment.store import RunFolder, write_json
-from experiment.tables import ConfigError
-from profiles.flamegraph import page
-from profiles.profilers import HOLD_STALLED_S, PROFILERS, Forensics, Profiler, Target
-from profiles.stacks import format_collapsed, hottest, parse_collapsed, speedscope, without_folders
+from experiment.store.folders import RunFolder, write_json
+from profiles.profilers.flamegraph import page
+from profiles.profilers.kinds import HOLD_STALLED_S, PROFILERS, Forensics, Profiler, Target
+from profiles.profilers.stacks import format_collapsed, hottest, parse_collapsed, speedscope, without_folders
 
 _PATHS = (
     "import sysconfig, json; p = sysconfig.get_paths(); print(json.dumps([p['purelib'], p['platlib'], p['stdlib']]))"
@@ -37,7 +37,7 @@ _PATHS = (
 
 
 class Around:
-    """The observer of `experiment.point`: profiles from "measure" to "drain"; tells the profiler of a stall."""
+    """The observer of `experiment.run.point`: profiles from "measure" to "drain"; tells the profiler of a stall."""
 
     def __init__(self, profiler: Profiler, launch: Launch, folder: Path) -> None:
         self._profiler, self._launch, self._folder = profiler, launch, folder
@@ -65,7 +65,7 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
 
     Raises:
         ConfigError: no or several SESSIONS, a foreign or external gateway, an unknown profiler.
-        ProbeError, SetupError, ShapeRefused: as in `experiment.runner`.
+        ProbeError, SetupError, ShapeRefused: as in `experiment.run.runner`.
         RuntimeError: the profiler gave nothing; the text says why.
     """
     (row,) = campaign.rows

@@ -32,14 +32,14 @@ PURE = (
     "loadgen.ledger",
     "loadgen.messages",
     "loadgen.stalls",
-    "experiment.costs",
-    "experiment.ladder",
-    "experiment.merge",
-    "experiment.search",
-    "experiment.statistics",
-    "experiment.verdict",
-    "experiment.tables",
-    "profiles.hazard",
+    "experiment.report.costs",
+    "experiment.search.ladder",
+    "experiment.store.merge",
+    "experiment.search.points",
+    "experiment.report.statistics",
+    "experiment.run.verdict",
+    "experiment.ask.schema",
+    "profiles.cliff.hazard",
 )
 """Bytes, times and settings in, values out: nothing that these import, however far away, may do I/O."""
 
@@ -173,17 +173,17 @@ def _builtins(module: Module, names: set[str]) -> Iterator[str]:
 
 def _config(module: Module) -> Iterator[str]:
     """`experiments.toml` has one reader. Prose may name the file; a string that is its path may not stand elsewhere."""
-    if module.name == "experiment.config" or module.top == "tests":
+    if module.name == "experiment.ask.config" or module.top == "tests":
         return
     for target, line in module.imports.items():
-        if target.partition(".")[0] in TOML_READERS or target == "experiment.config.EXPERIMENTS":
-            yield f"{module.path}:{line}: only experiment.config reads experiments.toml, {module.name} imports {target}"
+        if target.partition(".")[0] in TOML_READERS or target == "experiment.ask.config.EXPERIMENTS":
+            yield f"{module.path}:{line}: only experiment.ask.config reads experiments.toml; it imports {target}"
     if "experiments.toml" not in module.source and "EXPERIMENTS" not in module.source:
         return
     prose = {id(part) for node in ast.walk(module.tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Attribute) and node.attr == "EXPERIMENTS":
-            yield f"{module.path}:{node.lineno}: only experiment.config reads experiments.toml"
+            yield f"{module.path}:{node.lineno}: only experiment.ask.config reads experiments.toml"
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
@@ -191,7 +191,7 @@ def _config(module: Module) -> Iterator[str]:
             and " " not in node.value
             and id(node) not in prose
         ):
-            yield f"{module.path}:{node.lineno}: only experiment.config reads experiments.toml, got a path to it"
+            yield f"{module.path}:{node.lineno}: only experiment.ask.config reads experiments.toml, got a path to it"
 
 
 def _shape(module: Module) -> Iterator[str]:

@@ -38,10 +38,10 @@ OFFENCES: dict[str, tuple[str, str, str]] = {
     "gateway → exec": ("gateway/x.py", "exec('import time')", "must not use exec"),
     "gateway → open": ("gateway/x.py", "open('x')", "must not use open"),
     # Variants.
-    "variant → variant": ("variants/other/x.py", "from variants.granian_asgi import app", "import variants.granian"),
-    "variant → variant, from the package": ("variants/x.py", "from variants import granian_asgi", "import variants.g"),
-    "variant → variant, relative": ("variants/other/x.py", "from ..granian_asgi import app", "import variants.granian"),
-    "shared → variant": ("variants/shared/x.py", "import variants.granian_asgi.app", "import variants.granian_asgi"),
+    "variant → variant": ("variants/other/x.py", "from variants.asgi import app", "import variants.asgi"),
+    "variant → variant, from the package": ("variants/x.py", "from variants import asgi", "import variants.asgi"),
+    "variant → variant, relative": ("variants/other/x.py", "from ..asgi import app", "import variants.asgi"),
+    "shared → variant": ("variants/shared/x.py", "import variants.asgi.app", "import variants.asgi"),
     "variants → experiment": ("variants/shared/x.py", "from experiment import tables", "import experiment"),
     "variants → loadgen": ("variants/shared/x.py", "import loadgen", "import loadgen"),
     "variants → profiles": ("variants/shared/x.py", "import profiles", "import profiles"),
@@ -49,17 +49,21 @@ OFFENCES: dict[str, tuple[str, str, str]] = {
     # Load and simulator meet the gateway over the wire only.
     "simulator → gateway": ("simulator/x.py", "from gateway.settings import FRAME_BYTES", "import gateway"),
     "simulator → variants": ("simulator/x.py", "import variants.shared.inference", "import variants"),
-    "simulator → experiment": ("simulator/x.py", "import experiment.tables", "import experiment"),
+    "simulator → experiment": ("simulator/x.py", "import experiment.ask.schema", "import experiment"),
     "simulator → loadgen": ("simulator/x.py", "from loadgen.frames import audio_at", "import loadgen"),
     "loadgen → gateway": ("loadgen/x.py", "from gateway import FRAME_BYTES", "import gateway"),
     "loadgen → gateway, by name": ("loadgen/x.py", "import importlib\nimportlib.import_module('gateway')", "gateway"),
     "loadgen → variants": ("loadgen/x.py", "import variants", "import variants"),
     "loadgen → simulator's server": ("loadgen/x.py", "from simulator import server", "import simulator.server"),
     # One reader of experiments.toml.
-    "tomllib": ("experiment/x.py", "import tomllib", "only experiment.config reads"),
-    "EXPERIMENTS": ("experiment/x.py", "from experiment.config import EXPERIMENTS", "only experiment.config reads"),
-    "config.EXPERIMENTS": ("experiment/x.py", "from experiment import config\nconfig.EXPERIMENTS", "only experiment.c"),
-    "a path to it": ("loadgen/x.py", "def f(p):\n    return p / 'experiments.toml'", "only experiment.config reads"),
+    "tomllib": ("experiment/x.py", "import tomllib", "only experiment.ask.c"),
+    "EXPERIMENTS": ("experiment/x.py", "from experiment.ask.config import EXPERIMENTS", "only experiment.ask.c"),
+    "config.EXPERIMENTS": (
+        "experiment/x.py",
+        "from experiment.ask import config\nconfig.EXPERIMENTS",
+        "only experiment.a",
+    ),
+    "a path to it": ("loadgen/x.py", "def f(p):\n    return p / 'experiments.toml'", "only experiment.ask.c"),
     # Notebooks, tests.
     "experiment → notebooks": ("experiment/x.py", "import notebooks.cliff", "import notebooks"),
     "tests → notebooks": ("tests/x.py", "import notebooks", "import notebooks"),
@@ -126,7 +130,7 @@ def test_io_in_a_pure_module_is_seen(copy: Copy, name: str, source: str) -> None
         ("simulator.stub", "simulator.server"),
         ("loadgen.schedule", "loadgen.worker"),
         ("loadgen.ledger", "loadgen.connection"),
-        ("experiment.verdict", "experiment.store"),
+        ("experiment.run.verdict", "experiment.store.folders"),
     ],
 )
 def test_an_io_neighbour_of_a_pure_module_is_seen(copy: Copy, name: str, neighbour: str) -> None:
@@ -149,7 +153,7 @@ def test_what_is_allowed_is_not_seen(copy: Copy) -> None:
 def test_the_tree_is_read_whole() -> None:
     modules = read_tree(ROOT)
     assert set(PURE) <= modules.keys()
-    assert {"gateway.session", "variants.shared.relay", "variants.granian_asgi", "experiment.config"} <= modules.keys()
+    assert {"gateway.session", "variants.shared.relay", "variants.asgi", "experiment.ask.config"} <= modules.keys()
     assert "gateway.buffer.FrameBuffer" in modules["gateway.session"].imports
 
 

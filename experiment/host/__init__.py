@@ -2,6 +2,7 @@
 
 from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
+from experiment.host.core_speed import PAUSE_S, core_speed
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
 from experiment.host.machine import CpuPlan, cpu_plan, facts, raise_descriptor_limit, usable_cpus
@@ -11,6 +12,7 @@ from experiment.host.registry import Run, clean_leftovers
 from experiment.host.sampling import Sampler, Snapshot, window
 
 __all__ = [
+    "PAUSE_S",
     "AffinityGroup",
     "CgroupHost",
     "Command",
@@ -27,6 +29,7 @@ __all__ = [
     "Snapshot",
     "Usage",
     "clean_leftovers",
+    "core_speed",
     "cpu_plan",
     "detect",
     "facts",

@@ -11,7 +11,7 @@ import anyio
 from tests.conformance.case import Case
 from tests.conformance.inference import Inference, http_json, serve_inference
 from tests.conformance.rule import Failed, Outcome, Result, Rule, Skipped
-from tests.conformance.rules import RULES
+from tests.conformance.rules.registry import RULES
 from tests.conformance.wire import Address
 
 HEALTH_LIMIT_S = 10.0

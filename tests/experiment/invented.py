@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from experiment.config import load_config
-from experiment.ladder import Tried, bracket
-from experiment.store import RunFolder, write_json
+from experiment.ask.config import load_config
+from experiment.search.ladder import Tried, bracket
+from experiment.store.folders import RunFolder, write_json
 
 CONFIG = load_config()
 NOW = datetime(2026, 11, 24, 4, 5, 6)
@@ -52,7 +52,7 @@ def manifest(rows: dict[str, str], verb: str = "compare", timing: str = "quick")
 
 
 def point(sessions: int, status: str, us: float, purpose: str) -> dict[str, Any]:
-    """A summary as `experiment.point` writes it."""
+    """A summary as `experiment.run.point` writes it."""
     latency = {"p50": 100.0, "p95": 150.0}
     return {
         "sessions": sessions,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from experiment.config import CHECKOUT
-from experiment.store import write_json
-from experiment.tables import ConfigError
+from experiment.ask.config import CHECKOUT
+from experiment.ask.schema import ConfigError
+from experiment.store.folders import write_json
 from profiles.report import anonymous, report
 from tests.experiment import invented
-from tests.profiles.test_cliff import FINDING, evidence
+from tests.profiles.cliff.test_cliff import FINDING, evidence
 
 ASK: dict[str, Any] = {
     "verb": "compare",

@@ -5,9 +5,9 @@ from typing import Any
 
 import anyio
 
-from experiment.config import load_config
-from experiment.tables import Variant
-from variants.granian_asgi.amplifier import delayed
+from experiment.ask.config import load_config
+from experiment.ask.schema import Variant
+from variants.asgi.amplifier import delayed
 
 
 def _run(kind: str, most_us: float) -> tuple[list[str], Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiment.launch import GIL_TURNED_ON
+from experiment.run.launch import GIL_TURNED_ON
 from tests.interpreters import python_of
 from variants.shared.build import WrongInterpreter, require_interpreter, running
 

@@ -1,1 +1,0 @@
-"""Benchmarks that `make bench` runs, each in a process of its own."""

@@ -1,0 +1,54 @@
+"""`make doctor`: what an experiment needs, what this machine has of it, and how to mend what is missing. Only looks."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from experiment.ask.config import load_config
+from experiment.host import ShapeRefused, cpu_plan, facts, usable_cpus
+from experiment.run.hygiene import findings
+from experiment.setup import survey
+
+_MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
+
+
+def examine(console: Console) -> bool:
+    """Print one row per fact; False if something is missing that an experiment cannot do without."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "what", "found", "how to mend it"):
+        table.add_column(heading, overflow="fold")
+    rows = [*_interpreters(), *_machine(), *_shapes()]
+    for state, *cells in rows:
+        table.add_row(_MARKS[state], *cells)
+    console.print(table)
+    return all(state != "missing" for state, *_ in rows)
+
+
+Row = tuple[str, str, str, str]
+
+
+def _interpreters() -> list[Row]:
+    return [(finding.state, finding.what, finding.found, finding.mend) for finding in survey()]
+
+
+def _machine() -> list[Row]:
+    machine = facts()
+    rows: list[Row] = [
+        ("ok", "machine", f"{machine['cpu_model']}, {machine['virtualisation'] or 'no hypervisor seen'}", ""),
+        ("ok", "kernel", f"{machine['system']} {machine['kernel']}", ""),
+    ]
+    rows += [(finding.state, finding.what, finding.found, finding.mend) for finding in findings(machine)]
+    return rows
+
+
+def _shapes() -> list[Row]:
+    rows: list[Row] = []
+    for name, shape in load_config().shapes.items():
+        try:
+            plan = cpu_plan(shape.vcpus, shape.mode, usable_cpus())
+            rows.append(
+                ("ok", f"shape {name}", f"gateway on {sorted(plan.gateway)}, harness on {sorted(plan.harness)}", "")
+            )
+        except ShapeRefused as refused:
+            rows.append(("note", f"shape {name}", str(refused), "a machine with more cores"))
+    return rows

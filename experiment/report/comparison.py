@@ -1,0 +1,199 @@
+"""The one table of a campaign with several rows, and of several stored runs: figures from `costs`, as text.
+
+It measures and stores nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiment.ask.schema import ConfigError
+from experiment.report.costs import Spread, by_round, carried, common_sessions, neighbours, paired, unpaired
+from experiment.search.ladder import Bracket
+from experiment.store.merge import differences, facts_of
+from experiment.store.runs import StoredRow, StoredRun
+
+HEADINGS = (
+    "row",
+    "interpreter",
+    "gateway µs per session-s",
+    "ratio to first",
+    "bracket",
+    "ceiling ÷ first's",
+    "harness: worst late / overshoot p99 ms",
+    "note",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Rows side by side."""
+
+    rows: tuple[StoredRow, ...]
+    names: tuple[str, ...]
+    """As they stand in the table: with their run's name where there are several runs."""
+    sessions: int | None
+    """The number of sessions (for each thread, in shapes of threads) at which costs are compared; None where no rows
+    share one."""
+    interleaved: bool
+    """Whether all rows are of one run, so that ratios can be taken round by round."""
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """One line per row, under HEADINGS."""
+        base = next((row for row in self.rows if row.points), None)
+        return [
+            (
+                name,
+                row.interpreter,
+                _text(Spread.of(list(self.costs(row).values())), 0),
+                "1" if row is base else _text(Spread.of(self.ratios(row, base)), 3),
+                "–" if row.bracket is None else str(row.bracket),
+                "1" if row is base else _interval(row, base),
+                _health(row),
+                row.refused or "; ".join([*labels(row), *self._overloaded(row)]),
+            )
+            for name, row in zip(self.names, self.rows, strict=True)
+        ]
+
+    def costs(self, row: StoredRow) -> dict[str, float]:
+        """µs per session-second, by round."""
+        return {} if self.sessions is None else by_round(row.points, self.sessions * _threads(row))
+
+    def ratios(self, row: StoredRow, base: StoredRow | None) -> list[float]:
+        """Of a row's cost to another's."""
+        if base is None:
+            return []
+        return (paired if self.interleaved else unpaired)(self.costs(row), self.costs(base))
+
+    def _overloaded(self, row: StoredRow) -> list[str]:
+        """That a cost was taken where the row failed: a gateway that is behind does less for its CPU time."""
+        points = [point for point in row.points if point["purpose"] in self.costs(row)]
+        failed = sum(point["status"] == "FAIL" for point in points)
+        return [f"{failed} of {len(points)} cost points FAIL"] if failed else []
+
+    def factors(self) -> list[str]:
+        """A sentence for every pair of rows that differ in one factor."""
+        said = []
+        for name, one, other in self._neighbours():
+            mine, theirs = self.costs(one), self.costs(other)
+            change = Spread.of([theirs[slot] - mine[slot] for slot in mine if slot in theirs])
+            ratio = Spread.of(paired(theirs, mine))
+            if change is not None and ratio is not None:
+                tags = one.interpreter, other.interpreter
+                build = f" (CPython {tags[0]} → {tags[1]})" if tags[0] != tags[1] else ""
+                said.append(
+                    f"{name}, {one.name} → {other.name}{build}: {change.median:+.0f} µs "
+                    f"({change.low:+.0f} to {change.high:+.0f}), × {ratio.text(3)}"
+                )
+        return said
+
+    def factor_ratios(self) -> list[tuple[str, str, str, float]]:
+        """The factor, the two rows and the median ratio of their costs, for every such pair."""
+        return [
+            (name, one.name, other.name, ratio.median)
+            for name, one, other in self._neighbours()
+            if (ratio := Spread.of(paired(self.costs(other), self.costs(one)))) is not None
+        ]
+
+    def _neighbours(self) -> list[tuple[str, StoredRow, StoredRow]]:
+        """Pairs of rows that differ in one factor, with its name; none where costs cannot be paired."""
+        rows = {row.name: row for row in self.rows if self.costs(row)} if self.interleaved else {}
+        pairs = neighbours({name: row.facts for name, row in rows.items()})
+        return [(name, rows[one], rows[other]) for one, other, name in pairs]
+
+    def overlaps(self) -> list[str]:
+        """For each row that several runs have: whether all its brackets have numbers of sessions in common."""
+        repeats: dict[str, list[StoredRow]] = {}
+        for row in self.rows:
+            repeats.setdefault(row.name, []).append(row)
+        said = []
+        for name, rows in repeats.items():
+            known = [row.bracket for row in rows if row.bracket is not None]
+            if len(known) < 2:
+                continue
+            low = max(bracket.passed or 0 for bracket in known)
+            high = min((bracket.failed for bracket in known if bracket.failed is not None), default=None)
+            both = ", ".join(str(bracket) for bracket in known)
+            if high is None:
+                verdict = "none has an upper end, so they cannot disagree"
+            else:
+                verdict = (
+                    f"they overlap ({low}–{high})"
+                    if low < high
+                    else f"they do not overlap ({low} passed, {high} failed)"
+                )
+            said.append(f"{name}: {both}: {verdict}")
+        return said
+
+    def bars(self) -> list[tuple[str, Bracket | None, Spread | None]]:
+        """For a picture: each row with its interpreter, bracket and cost."""
+        return [
+            (f"{name}\n{row.interpreter}", row.bracket, Spread.of(list(self.costs(row).values())))
+            for name, row in zip(self.names, self.rows, strict=True)
+            if row.points
+        ]
+
+    @property
+    def how(self) -> str:
+        """What the ratios are."""
+        at = "no number of sessions that all rows share" if self.sessions is None else f"{self.sessions} sessions"
+        if any(_threads(row) > 1 for row in self.rows):
+            at += " for each thread"
+        if self.interleaved:
+            return f"cost at {at}; ratios are paired round by round: median (lowest–highest)"
+        return f"cost at {at}; runs of different times, not interleaved: ratios of all pairs, median (lowest–highest)"
+
+
+def compare(runs: Sequence[StoredRun]) -> Comparison:
+    """Put runs together.
+
+    Raises:
+        ConfigError: they differ in a fact that a comparison needs; each is named.
+    """
+    named = {run.name: run.manifest for run in runs}
+    if len(named) < len(runs):
+        raise ConfigError("RUNS: expected different runs, got one twice")
+    if unlike := differences(named):
+        raise ConfigError("\n".join([f"these runs cannot be compared; they differ in {facts_of(unlike)}", *unlike]))
+    rows = [(run, row) for run in runs for row in run.rows]
+    several = len(runs) > 1
+    return Comparison(
+        rows=tuple(row for _, row in rows),
+        names=tuple(f"{row.name} ({run.name})" if several else row.name for run, row in rows),
+        sessions=common_sessions([(row.points, _threads(row)) for _, row in rows]),
+        interleaved=not several,
+    )
+
+
+def _threads(row: StoredRow) -> int:
+    """Threads of a shape that gives each its own."""
+    return int(row.facts["shape"].get("threads") or 1)
+
+
+def _text(spread: Spread | None, digits: int) -> str:
+    return "–" if spread is None else spread.text(digits)
+
+
+def _interval(row: StoredRow, base: StoredRow | None) -> str:
+    ends = None if base is None else carried(row.bracket, base.bracket)
+    return "–" if ends is None else f"{ends[0]:.2f}–{ends[1]:.2f}"
+
+
+def _health(row: StoredRow) -> str:
+    worst: dict[str, float] = {}
+    for point in row.points:
+        for gate in point["harness"]:
+            if gate["measured"] is not None:
+                worst[gate["name"]] = max(worst.get(gate["name"], 0.0), gate["measured"])
+    invalid = sum(point["status"] == "INVALID" for point in row.points)
+    text = " / ".join(f"{value:.1f}" for value in worst.values()) or "–"
+    return f"{text}; {invalid} INVALID" if invalid else text
+
+
+def labels(row: StoredRow) -> list[str]:
+    """What must be said of a row's results wherever they stand."""
+    said = {
+        "verdict external": row.verdict.get("external"),
+        f"{row.verdict.get('conformance')}": row.verdict.get("conformance") not in (None, "conforms"),
+        "harness shares the gateway's cores: no ceiling": row.verdict.get("harness_shared"),
+    }
+    return [label for label, holds in said.items() if holds]

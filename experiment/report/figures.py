@@ -1,0 +1,85 @@
+"""The picture of a run: latency over sessions with the SLO drawn in. Draws what the summaries say, judges nothing."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiment.ask.schema import Slo
+from experiment.report.costs import Spread
+from experiment.search.ladder import Bracket
+
+_COLOURS = {"PASS": "tab:green", "FAIL": "tab:red", "INVALID": "tab:orange"}
+_CURVES = (("newest_ms", "p50", "newest_p50_ms"), ("newest_ms", "p95", "newest_p95_ms"))
+_OLDEST = (("oldest_ms", "p50", "oldest_p50_ms"), ("oldest_ms", "p95", "oldest_p95_ms"))
+
+
+def latency_figure(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], slo: Slo, path: Path) -> None:
+    """Write an SVG or PNG (by the suffix of `path`): newest and oldest p50 and p95 in ms over sessions, by row."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    for axes, curves, name in zip(figure.subplots(1, 2), (_CURVES, _OLDEST), ("newest", "oldest"), strict=True):
+        for number, (row, points) in enumerate(rows.items()):
+            colour = "0.35" if len(rows) == 1 else f"C{number % 10}"
+            _row(axes, curves, points, colour, name if len(rows) == 1 else row)
+        for (_, _, limit), style in zip(curves, ("-", "--"), strict=True):
+            axes.axhline(getattr(slo, limit), linestyle=style, linewidth=1, color="tab:blue")
+        limits = " / ".join(f"{getattr(slo, limit):g}" for _, _, limit in curves)
+        axes.set_title(f"{name}-frame latency; blue: SLO {limits} ms", fontsize=9)
+        axes.set_xlabel("sessions")
+        axes.set_ylabel("ms, from due time to arrival")
+        axes.set_yscale("log")
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize=7, loc="upper left")
+    figure.suptitle(f"{title} — green passed, red failed, orange invalid", fontsize=10)
+    save(figure, path)
+
+
+def rows_figure(title: str, bars: Sequence[tuple[str, Bracket | None, Spread | None]], path: Path) -> None:
+    """Write an SVG or PNG of rows beside each other: sessions carried, and µs per session-second with its range."""
+    figure = Figure(figsize=(9, 1.2 + 0.42 * len(bars)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = range(len(bars), 0, -1)
+    for place, (_, bracket, cost) in zip(places, bars, strict=True):
+        if bracket is not None:
+            passed, failed = bracket.passed or 0, bracket.failed
+            left.barh(place, passed, color="tab:green", height=0.6)
+            if failed is not None:
+                left.barh(place, failed - passed, left=passed, color="tab:red", alpha=0.35, height=0.6)
+            left.annotate(f" {passed} ↔ {failed or '?'}", (failed or passed, place), va="center", fontsize=8)
+        if cost is not None:
+            spread = [[cost.median - cost.low], [cost.high - cost.median]]
+            right.barh(place, cost.median, xerr=spread, color="tab:blue", height=0.6, ecolor="0.2", capsize=2)
+            right.annotate(f"  {cost.median:.0f}", (cost.high, place), va="center", fontsize=8)
+    left.set_yticks(list(places), [name for name, _, _ in bars], fontsize=8)
+    left.set_title("sessions: passed ↔ failed", fontsize=9)
+    right.set_title("gateway CPU, µs per session-second", fontsize=9)
+    for axes in (left, right):
+        axes.margins(x=0.2)
+        axes.grid(alpha=0.3, axis="x")
+    figure.suptitle(title, fontsize=10)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write an SVG or PNG, by the suffix: text stays text, and two drawings of the same figures are the same file."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=140)
+
+
+def _row(
+    axes: Axes, curves: Sequence[tuple[str, str, str]], points: Sequence[Mapping[str, Any]], colour: str, name: str
+) -> None:
+    ordered = sorted(points, key=lambda point: int(point["sessions"]))
+    for (table, key, _), style in zip(curves, ("-", "--"), strict=True):
+        seen = [
+            (point["sessions"], value, point["status"])
+            for point in ordered
+            if (value := ((point["load"] or {}).get(table) or {}).get(key)) is not None
+        ]
+        axes.plot([s for s, _, _ in seen], [v for _, v, _ in seen], style, color=colour, label=f"{name} {key}")
+        axes.scatter(
+            [s for s, _, _ in seen], [v for _, v, _ in seen], c=[_COLOURS[st] for _, _, st in seen], s=14, zorder=3
+        )

@@ -1,0 +1,33 @@
+"""Executes the notebooks without a browser and keeps the executed copies apart: those in notebooks/ have no outputs."""
+
+import os
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from experiment.ask.config import CHECKOUT
+from experiment.ask.schema import ConfigError
+
+CELL_LIMIT_S = 60
+
+
+def execute_all(out: Path, run: Path | None = None, folder: Path = CHECKOUT / "notebooks") -> list[Path]:
+    """Execute every notebook of a folder in its order of names; a cell that fails raises.
+
+    Args:
+        run: what they read, as the variable RUN; without it they read the committed evidence.
+    """
+    found = sorted(folder.glob("*.ipynb"))
+    if not found:
+        raise ConfigError(f"no notebook in {folder.name}/")
+    out.mkdir(parents=True, exist_ok=True)
+    if run is not None:
+        os.environ["RUN"] = str(run.resolve())
+    written = []
+    for path in found:
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(notebook, timeout=CELL_LIMIT_S, resources={"metadata": {"path": str(folder)}}).execute()
+        nbformat.write(notebook, out / path.name)
+        written.append(out / path.name)
+    return written

@@ -1,0 +1,211 @@
+"""The draining gateway's findings: tables of `make bench`'s figures, and the page of them and of comparisons. Pure.
+
+A loop's entry is `{tag, program, turn, metered, sessions, total_us, phases_us}`.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from experiment.bench.meter import KERNEL, LOOP, PHASES, POLL, WAKE
+from experiment.host import PAUSE_S
+from experiment.report.costs import Spread, paired
+from experiment.report.sentences import against_first, tables
+from experiment.report.tables import markdown
+from experiment.store.runs import StoredRun
+
+Entry = Mapping[str, Any]
+TOTAL_HEADINGS = ("interpreter", "sessions", "draining loop", "kernel's floor", "ratio")
+PHASE_HEADINGS = ("phase", "µs", "Python", "system calls", "the same calls, bare", "Python, bare")
+REACTION_HEADINGS = (
+    *("row", "ping p50 / p95 / max ms", "close", "violation"),
+    "handshake, 2000 connections in a second: got in",
+    *("RSS, KiB per session", "kernel, KiB per session: mean / most"),
+)
+
+
+def total_lines(bench: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """By build and size: µs per session-second of loop and floor, and their ratio, turn by turn."""
+    lines = []
+    plain = [entry for entry in bench if not entry["metered"]]
+    for tag, sessions in dict.fromkeys((entry["tag"], entry["sessions"]) for entry in plain):
+        loop, floor = (_totals(plain, tag, sessions, program) for program in ("draining", "floor"))
+        spreads = Spread.of(list(loop.values())), Spread.of(list(floor.values())), Spread.of(paired(loop, floor))
+        texts = ["–" if each is None else each.text(digits) for each, digits in zip(spreads, (0, 0, 2), strict=True)]
+        lines.append((f"CPython {tag}", str(sessions), *texts))
+    return lines
+
+
+def _totals(bench: Sequence[Entry], tag: str, sessions: int, program: str) -> dict[str, float]:
+    return {
+        str(entry["turn"]): entry["total_us"]
+        for entry in bench
+        if (entry["tag"], entry["sessions"], entry["program"]) == (tag, sessions, program)
+    }
+
+
+def phase_lines(bench: Sequence[Entry], tag: str) -> list[tuple[str, ...]]:
+    """Of one build: every phase's µs per session-second, medians of the turns, beside the floor's, and their sums."""
+    loop, floor = (_phases(bench, tag, program) for program in ("draining", "floor"))
+    lines, sums = [], [0.0] * 5
+    for phase in PHASES:
+        whole_is_call = phase in (POLL, WAKE)
+        mine, bare = loop.get(phase, 0.0), floor.get(phase, 0.0)
+        python = 0.0 if whole_is_call else mine
+        calls = mine if whole_is_call else loop.get(phase + KERNEL, 0.0)
+        bare_calls = bare if whole_is_call else floor.get(phase + KERNEL, 0.0)
+        bare_python = bare if phase == LOOP else 0.0
+        figures = [python + calls, python, calls, bare_calls, bare_python]
+        sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
+        lines.append((phase, *_figures(figures)))
+    return [*lines, ("sum", *_figures(sums))]
+
+
+def _figures(values: Sequence[float]) -> list[str]:
+    return [f"{value:.1f}" if value else "" for value in values]
+
+
+def _phases(bench: Sequence[Entry], tag: str, program: str) -> dict[str, float]:
+    """Medians of the metered turns."""
+    turns = [
+        entry["phases_us"] for entry in bench if entry["metered"] and (entry["tag"], entry["program"]) == (tag, program)
+    ]
+    return {phase: median(turn[phase] for turn in turns) for phase in turns[0]} if turns else {}
+
+
+def reaction_lines(reactions: Mapping[str, Entry]) -> list[tuple[str, ...]]:
+    """One line per row, under REACTION_HEADINGS."""
+    lines = []
+    for row, found in reactions.items():
+        waits = (found[f"{act}_ms"] for act in ("ping", "close", "violation", "handshake"))
+        times = [f"{wait['p50']:.0f} / {wait['p95']:.0f} / {wait['max']:.0f}" for wait in waits]
+        times[-1] += f": {found['handshake_ms']['count']}"
+        kernel = found["kernel_bytes"]
+        held = "not observed" if kernel is None else f"{kernel['mean'] / 1024:.1f} / {kernel['max'] / 1024:.1f}"
+        lines.append((row, *times, f"{found['rss_bytes'] / 1024:.0f}", held))
+    return lines
+
+
+def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str) -> str:
+    """The findings as Markdown.
+
+    Args:
+        figures: of `make bench`: `{"loops": […], "pauses": {tag: …}, "reactions": {row: …}}`.
+        runs: comparisons, each with the path of its kept evidence.
+        picture: of the first of them.
+    """
+    bench, pauses, reactions = figures["loops"], figures["pauses"], figures["reactions"]
+    tags = list(dict.fromkeys(entry["tag"] for entry in bench))
+    largest = max(entry["sessions"] for entry in bench)
+    machine = next(iter(runs.values())).machine
+    parts = [
+        "# Draining: no wake-up per frame",
+        f"Measured on {machine}, CPython {', '.join(tags)}. {_WHAT}",
+        "\n".join(
+            f"- {line}" for line in [*_claims(bench), *(said for run in runs.values() for said in against_first(run))]
+        ),
+    ]
+    parts.append(f"![{', '.join(row.name for row in next(iter(runs.values())).rows)}]({picture})")
+    for evidence, run in runs.items():
+        names = ", ".join(dict.fromkeys(row.name for row in run.rows))
+        parts += [f"## {names}: {', '.join(run.shapes)}, {run.timing}", *tables(evidence, run)]
+    parts += ["## Beside the kernel's floor", _FLOOR, markdown(TOTAL_HEADINGS, total_lines(bench))]
+    parts.append("µs of CPU per session-second: median (lowest–highest); ratios turn by turn.")
+    for tag in tags:
+        parts += [
+            f"### Where they go: {largest} sessions, CPython {tag}",
+            markdown(PHASE_HEADINGS, phase_lines(bench, tag)),
+        ]
+    parts += [
+        _PHASES,
+        _paused(pauses),
+        "## What it costs",
+        markdown(REACTION_HEADINGS, reaction_lines(reactions)),
+        _COSTS,
+    ]
+    parts += ["## What was tried", _TRIED, "## What to know before using the idea", _KNOW]
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(figures: Mapping[str, Any], runs: Sequence[StoredRun], page_path: str) -> str:
+    """The README's line: the first comparison's sentence, and how near the kernel's floor the loop is."""
+    first = runs[0]
+    said = " ".join(against_first(first))
+    largest = max(entry["sessions"] for entry in figures["loops"])
+    floors = ", ".join(f"{line[0]} {line[4]}" for line in total_lines(figures["loops"]) if line[1] == str(largest))
+    return (
+        f"- Draining, pure Python that no frame wakes up ({first.timing}, {first.machine}): {said} "
+        f"CPU beside a bare loop of the same system calls, at {largest} sessions: {floors} times: "
+        f"[{page_path}]({page_path})."
+    )
+
+
+def _paused(pauses: Mapping[str, Entry]) -> str:
+    """How much slower a core is that has just slept."""
+    said = ", ".join(
+        f"{found['after_pause_us'] / found['busy_us']:.2f} times as long on CPython {tag}"
+        for tag, found in pauses.items()
+    )
+    return (
+        f"After a sleep of {PAUSE_S * 1000:.0f} ms the same piece of Python takes, for a millisecond, {said} as in a "
+        "busy loop on this machine. A session-second costs less on a busier core: compare rows at the same use of it."
+    )
+
+
+def _claims(bench: Sequence[Entry]) -> list[str]:
+    """The loop against the floor, in a sentence for each build."""
+    said = []
+    for interpreter, sessions, loop, floor, ratio in total_lines(bench):
+        said.append(f"{interpreter}, {sessions} sessions: {loop} µs beside a floor of {floor}: {ratio} times it.")
+    return said
+
+
+_WHAT = """\
+An answer is due once a second, so nothing needs to happen when a frame comes: the kernel's buffer keeps the audio,
+and the gateway fetches a second of it when its tick comes, with one read, one vectorised check and unmask, one POST.
+Ticks of many sessions fall together: each session's phase is drawn at random, as the contract has it, and then moved
+to the next twenty-millisecond round of its loop, so that serving neighbours together delays nobody."""
+
+_FLOOR = """\
+The floor is a bare loop that polls, receives and sends as often as the row does (twice a second a receive, a POST, an
+answer, a partial; fifty polls and sleeps a second), on the same real sockets, and looks at no byte. It cannot be
+beaten by any program that reads, posts and answers once a second over TCP; what it leaves out is Python's and NumPy's
+share."""
+
+_PHASES = """\
+Taken with a meter at every phase, whose own cost is calibrated hot and taken off; cold it costs more, so that sums
+lie above the unmetered totals. Most of Python's share is coming back to code and objects after half a megabyte of
+other memory: `make bench` has the core hot, in a loop of its own."""
+
+_COSTS = """\
+Pings, closes and violations wait for the next look: at most `look_interval_ms`, by default 900, within the contract's
+second. The kernel's memory is what the receive queue is charged (`ss`, skmem): a frame of 648 bytes counts as up to
+2304. It is asked for up front (SO_RCVBUF of 512 KiB, 3 s of audio and more), v1 memory groups do not charge it, v2
+groups do; past it TCP's window closes and the sender waits, and what a slow tick then finds goes through the
+contract's bounded buffer and its overflow."""
+
+_KNOW = """\
+- It fits where an answer is due at a known time. A gateway that must react to each frame gains nothing.
+- Latency is bought at no price here: audio waits for the tick in any gateway of this contract. Answers wait for the
+  next round, ten milliseconds on average.
+- Ticks that fall together reach the inference server together: a fiftieth of all sessions every twenty milliseconds.
+- The kernel's buffer is the session's buffer: a gateway that stops for longer than it holds pushes back on its
+  clients.
+- "Frames taken off the socket" happens twice a second, so ages in error messages count from there.
+- Time-outs of dead peers are epoll's: a hang-up wakes the loop, silence does not.
+- Under a CFS quota a busy thread overruns its slice and is throttled for periods: p95 is what fails first, not the
+  mean."""
+
+_TRIED = """\
+By hand, two checkouts in turn under `python -m experiment.bench.draining`; what it gave lies in the spread of a
+machine that changes its speed by a third, so directions only:
+
+- Kept: ticks that fall on the rounds of a loop, where grains of four milliseconds served whoever was due; frames of
+  the look between two ticks held undecoded until the tick; the inference server's answer read by a template, its
+  head by memory; the header check as one comparison of bytes; audio let go of once its POST is written; all looks
+  of a round before its ticks.
+- Dropped: rounds of 5 and 10 ms (dearer) and of 50 and 100 ms (cheaper, but answers come later and ticks reach the
+  inference server in larger bursts); every socket of a round read into an area of its own first and every POST
+  written last (no better than looks before ticks, and more code); unmasking into one fixed buffer (no gain: what
+  costs is the read).
+- Not tried: io_uring. Its binding liburing has a wheel for the GIL build (abi3), none for the free-threaded one."""

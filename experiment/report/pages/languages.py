@@ -1,0 +1,113 @@
+"""The findings beside gateways that are not ours, in other languages: their page, and the README's line. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from experiment.report.comparison import Comparison, compare
+from experiment.report.costs import Spread
+from experiment.report.sentences import beside, carries, ceiling, tables
+from experiment.store.runs import StoredRow, StoredRun
+
+_KEPT = ("about", "command", "env", "breaks")
+"""What of a foreign row's table is needed to run it again."""
+
+
+def page(runs: Mapping[str, StoredRun], picture: str) -> str:
+    """The findings as Markdown.
+
+    Args:
+        runs: comparisons of foreign rows and ours, each with the path of its kept evidence.
+        picture: of the first of them.
+    """
+    first = next(iter(runs.values()))
+    said = [line for run in runs.values() for line in _sentences(run)]
+    parts = ["# Beside gateways in other languages", _WHAT, f"Measured on {first.machine}."]
+    parts += ["\n".join(f"- {line}" for line in said), f"![{', '.join(row.name for row in first.rows)}]({picture})"]
+    for evidence, run in runs.items():
+        parts += [f"## {', '.join(run.shapes)}, {run.timing}", *tables(evidence, run)]
+    rows = {row.name: row for run in runs.values() for row in run.rows if is_foreign(row)}
+    parts += ["## The foreign rows", _ROWS]
+    parts.append("```toml\n" + "\n\n".join(_table(row) for row in rows.values()) + "\n```")
+    parts += ["## What to know before quoting this", _KNOW]
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(runs: Sequence[StoredRun], page_path: str) -> str:
+    """The README's line: what the first of our rows carries beside each foreign one, and what each costs."""
+    said = []
+    for run in runs:
+        known = compare([run])
+        mine = next(row for row in known.rows if row.points and not is_foreign(row))
+        theirs = [row for row in known.rows if row.points and is_foreign(row)]
+        if ceilings := [text for row in theirs if (text := _carries(mine, row)) is not None]:
+            said.append(f"{', '.join(run.shapes)}: {mine.name} ({mine.bracket}) carries {', '.join(ceilings)}")
+        elif costs := [text for row in (mine, *theirs) if (text := _cost(known, row)) is not None]:
+            said.append(
+                f"µs per session-second at {known.sessions} sessions, {', '.join(run.shapes)}: {', '.join(costs)}"
+            )
+    first = runs[0]
+    return (
+        f"- Beside other languages, each as published, interleaved ({first.timing}, {first.machine}): "
+        f"{'; '.join(said)}: [{page_path}]({page_path})."
+    )
+
+
+def is_foreign(row: StoredRow) -> bool:
+    """Whether a row is a command line that is not ours."""
+    return "command" in row.facts["variant"]
+
+
+def _sentences(run: StoredRun) -> list[str]:
+    """Each of our rows against each foreign one."""
+    known = compare([run])
+    rows = [row for row in run.rows if row.points]
+    pairs = [(row, other) for row in rows if not is_foreign(row) for other in rows if is_foreign(other)]
+    return [said for row, other in pairs if (said := beside(known, row, other)) is not None]
+
+
+def _carries(mine: StoredRow, other: StoredRow) -> str | None:
+    times = carries(mine, other, 1)
+    return None if times is None else f"{times} times {other.name} ({ceiling(other)})"
+
+
+def _cost(known: Comparison, row: StoredRow) -> str | None:
+    spread = Spread.of(list(known.costs(row).values()))
+    return None if spread is None else f"{row.name} {spread.median:.0f}"
+
+
+def _table(row: StoredRow) -> str:
+    facts = {key: row.facts["variant"][key] for key in _KEPT if row.facts["variant"].get(key)}
+    return "\n".join([f"[foreign.{row.name}]", *(f"{key} = {_toml(value)}" for key, value in facts.items())])
+
+
+def _toml(value: object) -> str:
+    """Strings, lists and inline tables of them; JSON's strings are TOML's."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+_WHAT = """\
+The foreign rows are the gateways of websocket-stt-bench, the public benchmark that this project continues: built by
+hand from their published source, with nothing changed and nothing of them in this repository, and run by a command
+line. Runner, simulator, load generator, pinning, gates and verdicts are the same for all; a run interleaves rows."""
+
+_ROWS = """\
+As they stood in experiments.toml, their programs on PATH. A rule named under `breaks` is one that the program was
+seen to break; it was measured nevertheless, and the tables' notes say which it broke in that run."""
+
+_KNOW = """\
+- The design is what is ahead, not the language. The foreign gateways are woken by every frame, fifty times a second
+  for each session, as the benchmark's authors wrote them; drain reads a session's socket twice a second. The same
+  design in Rust or C++ would cost less still: the kernel's floor in draining.md is what it could come near to.
+- Rows that answer each frame's arrival also answer a ping at once. drain answers pings, closes and violations within
+  0.9 s, by its setting, and its answers come some 10 ms later: all within the contract, and not for nothing.
+- The broken rules are corners: spellings of the start message, a ping before it, classes of error, health's body, a
+  frame without a mask. None saves work on the path that these loads take. rust-axum makes up a tick that a slow answer
+  held up (`one-in-flight`, `skipped-tick`): more work than the contract's, but only where answers take a second.
+- A fraction of a vCPU stands in for one, since the harness shares the machine, and a CFS quota flatters whoever is
+  woken by every frame: out of its slice it stands still for most of a period of 100 ms, finds several frames of each
+  session at once after that, and is woken less often than its clients send. So its µs per session-second fall as it
+  fills (the tables' last columns), its ceilings lie nearer to drain's than its costs do, and the costs of unthrottled
+  rows say more. Nothing here says what one whole vCPU of a larger machine carries.
+- Compilers are those of the machine, not of the authors' images; the tables of the rows name them."""

@@ -1,0 +1,110 @@
+"""Runs the black-box suite against a row's gateway. What the rules are is `tests.conformance`'s business."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from experiment.ask.plan import Plan
+from experiment.ask.schema import Foreign
+from experiment.host import Run, clean_leftovers
+from experiment.run.campaign import CONFORMANCE_S
+from experiment.run.launch import Launch, prepare
+from experiment.run.progress import Display
+from experiment.run.stand import Stand, free_port
+from experiment.store.folders import RunFolder, read_json
+
+
+class NotConforming(RuntimeError):
+    """The gateway breaks the wire contract, so that nothing it does is a result; the text names the rules."""
+
+
+async def run_conformance(plan: Plan, display: Display, say: Callable[[str], None]) -> dict[str, Any]:
+    """Only the conformance suite; its lines go to `say`. Returns its report (`tests.conformance`, `--json`)."""
+    for note in clean_leftovers(plan.results):
+        display.note(note)
+    launch = None if plan.variant is None else (await anyio.to_thread.run_sync(prepare, plan.variant, display.note))[0]
+    async with Run(plan.results) as run:
+        folder = RunFolder.create(plan.results, f"conformance-{plan.variant_name}", datetime.now().astimezone())
+        with on_harness_cpus(plan):
+            return await suite(run, plan, launch, folder.path, display, say)
+
+
+async def conform(run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display) -> str:
+    """The label of a row that may be measured. Raises NotConforming."""
+    result = await suite(run, plan, launch, folder, display, lambda _: None)
+    counts = f"{result['passed']} rules passed, {result['failed']} failed, {result['skipped']} skipped"
+    display.note(f"{plan.variant_name}: {result['label']} ({counts})")
+    row = plan.variant
+    if isinstance(row, Foreign):
+        return admit(plan.variant_name, result, foreign=True, breaks=row.breaks)
+    return admit(plan.variant_name, result, foreign=plan.target is not None)
+
+
+def admit(name: str, report: dict[str, Any], foreign: bool, breaks: Sequence[str] = ()) -> str:
+    """The label that a conformance report earns. Raises NotConforming where the row may not be measured.
+
+    Rows of ours pass every rule. A foreign one may fail strict rules ("conforms (public)"), and those that its table
+    says it breaks: its label then names the ones it did break.
+    """
+    failed = [rule for rule in report["rules"] if rule["outcome"] == "FAIL"]
+    broken = [rule["id"] for rule in failed if not rule["strict"]]
+    if foreign and broken and not set(broken) - set(breaks):
+        return f"does not conform: breaks {', '.join(broken)}"
+    if report["label"] == "does not conform" or (failed and not foreign):
+        rules = "; ".join(f"{rule['id']}: {rule['reason']}" for rule in failed) or "every rule was skipped"
+        raise NotConforming(f"{name} breaks the wire contract, so it gives no result: {rules}")
+    return str(report["label"])
+
+
+def unthrottled(plan: Plan) -> Plan:
+    """The plan with a whole vCPU in place of a fraction: what a gateway does is no question of its speed."""
+    if plan.shape is None or plan.shape.vcpus >= 1:
+        return plan
+    return replace(plan, shape=plan.shape.model_copy(update={"vcpus": 1.0}))
+
+
+async def suite(
+    run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Start what the suite needs, run it, and return its report, which also lies in the folder."""
+    plan = unthrottled(plan)
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    report = folder / "conformance.json"
+    with display.stage(f"{plan.variant_name} conformance", CONFORMANCE_S) as stage:
+        async with Stand(run, plan, launch, logs) as stand:
+            role = None
+            infer_port = plan.infer_port
+            if plan.target is None:
+                infer_port = free_port()
+                stage.update("starting")
+                role, address = await stand.gateway(infer_port)
+            else:
+                address = plan.target
+            rules = stand.conformance(address, infer_port, role, report)
+            async for line in rules.lines():
+                say(line)
+                stage.update("rules")
+            exit_ = await rules.wait()
+    result = read_json(report)
+    if result is None:
+        raise RuntimeError(f"the conformance suite wrote no report; {exit_}")
+    return result
+
+
+@contextmanager
+def on_harness_cpus(plan: Plan) -> Iterator[None]:
+    """Keep the runner itself off the gateway's cores while it lasts."""
+    before = os.sched_getaffinity(0)
+    try:
+        if plan.cpus is not None:
+            os.sched_setaffinity(0, plan.cpus.harness)
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,73 @@
+"""How a row becomes a process: environment made ready once, command line built for every start. Starts nothing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from experiment.ask.schema import Foreign, Variant
+from experiment.run.manifest import packages
+from experiment.setup import Environment, NotOnInterpreter, describe, ensure
+from variants.shared.build import GIL_WARNING
+
+GIL_TURNED_ON = f"error:{GIL_WARNING}:RuntimeWarning"
+"""For `python -W`: an import that would turn the GIL back on fails, and its name is in the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A row that can be started as often as there are points."""
+
+    row: Variant | Foreign
+    """As it runs here: with its stand-in's factors where only an older interpreter is to be had."""
+    python: Path | None
+    """None for a foreign row."""
+    tag: str | None
+    """The interpreter as found: "3.14.7t"."""
+
+    @property
+    def health(self) -> str:
+        """The path that says whether it is up."""
+        return self.row.health if isinstance(self.row, Foreign) else "/health"
+
+    def command(self, port: int, inference_url: str, vcpus: int) -> tuple[list[str], dict[str, str]]:
+        """Command line, and environment variables beside the runner's own."""
+        if isinstance(self.row, Foreign):
+            return self.row.filled(port, inference_url)
+        argv = [
+            *(str(self.python), "-W", GIL_TURNED_ON, "-m", self.row.module),
+            *("--port", str(port), "--inference-url", inference_url, "--expect", str(self.tag)),
+            *self.row.arguments(vcpus),
+        ]
+        return argv, {}
+
+
+def prepare(row: Variant | Foreign, report: Callable[[str], None]) -> tuple[Launch, dict[str, Any] | None]:
+    """Make the row's environment ready; the facts of its interpreter go into the manifest (None for a foreign row).
+
+    Raises:
+        SetupError: the interpreter or the packages cannot be had (NotOnInterpreter: for want of a wheel).
+    """
+    if isinstance(row, Foreign):
+        return Launch(row, None, None), None
+    try:
+        environment = _environment(row, report)
+    except NotOnInterpreter:
+        fallback = row.on_stand_in()
+        if fallback is None:
+            raise
+        row = fallback
+        environment = _environment(row, report)
+    return Launch(row, environment.python, environment.interpreter.tag), interpreter_facts(environment)
+
+
+def interpreter_facts(environment: Environment) -> dict[str, Any]:
+    """What a manifest says of an environment's interpreter and packages."""
+    facts = describe(environment.python) | asdict(environment.interpreter)
+    plain: dict[str, Any] = json.loads(json.dumps(facts, default=str))
+    return plain | {"packages": packages(environment.python)}
+
+
+def _environment(row: Variant, report: Callable[[str], None]) -> Environment:
+    return ensure(row.environment, row.interpreter, allow_stand_in=True, report=report)

@@ -1,0 +1,106 @@
+"""The facts of a run that no table shows: what ran it, on what. Collected, never typed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiment.ask.config import CHECKOUT
+
+if TYPE_CHECKING:
+    from experiment.run.campaign import Campaign, Row
+
+_PACKAGES = """
+import importlib.metadata as m, json
+print(json.dumps({d.name: d.version for d in sorted(m.distributions(), key=lambda d: d.name.lower())}))
+"""
+
+
+def packages(python: Path) -> dict[str, str]:
+    """Name and version of every package that the interpreter at `python` would import."""
+    done = subprocess.run([python, "-I", "-c", _PACKAGES], capture_output=True, text=True, check=True, timeout=60)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def commit() -> dict[str, Any]:
+    """The checkout's commit and whether it has changes; None where git does not say."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "changed": None if status is None else bool(status)}
+
+
+def make_manifest(
+    campaign: Campaign,
+    started: datetime,
+    machine: dict[str, Any],
+    harness: dict[str, Any],
+    rows: dict[str, dict[str, Any] | None],
+    hygiene: list[dict[str, str]],
+    notes: list[str],
+) -> dict[str, Any]:
+    """Everything that two runs must share before they may be compared.
+
+    Args:
+        harness: facts of the interpreter that the harness runs on.
+        rows: by label, the facts of the interpreter that the row's gateway runs on; None where there is none.
+        hygiene: what of the machine may disturb the run.
+    """
+    config = campaign.config
+    timing = config.timing(campaign.ask.timing)
+    stored: dict[str, Any] = {
+        "started": started.isoformat(timespec="seconds"),
+        "verb": campaign.ask.verb,
+        "lab": commit(),
+        "ask": asdict(campaign.ask),
+        "searches": {row.label: _search(row) for row in campaign.rows},
+        "timing": {"name": campaign.ask.timing, **timing.model_dump(exclude_defaults=True)},
+        "slo": config.slo.model_dump(),
+        "harness": config.harness.model_dump(),
+        "simulator": config.simulator.model_dump(),
+        "rows": {row.label: {**_row(row), "interpreter": rows.get(row.label)} for row in campaign.rows},
+        "interpreters": {"harness": harness},
+        "machine": machine,
+        "hygiene": hygiene,
+        "notes": notes,
+    }
+    # As it will be read back, so that a resumed run compares like with like.
+    plain: dict[str, Any] = json.loads(json.dumps(stored))
+    return plain
+
+
+def _row(row: Row) -> dict[str, Any]:
+    plan = row.plan
+    if plan is None:
+        return {"variant": {"name": row.variant}, "shape": {"name": row.shape}, "cpus": None}
+    return {
+        "variant": {"name": plan.variant_name, **(plan.variant.model_dump() if plan.variant else {})},
+        "shape": {"name": plan.shape_name, **(plan.shape.model_dump() if plan.shape else {})},
+        "cpus": None
+        if plan.cpus is None
+        else {
+            "gateway": sorted(plan.cpus.gateway),
+            "harness": sorted(plan.cpus.harness),
+            "shared": plan.cpus.shared,
+        },
+    }
+
+
+def _search(row: Row) -> dict[str, Any]:
+    ladder = row.search.ladder
+    return {
+        "listed": list(row.search.listed),
+        "rounds": row.search.rounds,
+        "ladder": None if ladder is None else ladder.model_dump(),
+    }

@@ -1,0 +1,208 @@
+"""One point: so many sessions against a fresh gateway, watched from outside. It stores what it saw and judges by
+`experiment.run.verdict`."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from experiment.ask.plan import Plan
+from experiment.host import Role, RoleGroup, Run, Sampler, Snapshot, core_speed
+from experiment.run.launch import Launch
+from experiment.run.probe import ProbeError, get_json
+from experiment.run.progress import Stage
+from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand, free_port
+from experiment.run.verdict import judge
+from experiment.store.folders import PointFolder, read_json, write_json
+
+Observer = Callable[[str, Mapping[str, Role]], Awaitable[None]]
+"""Looks on from outside: told each phase as it begins ("ramp", "warmup", "measure", "drain"), once when sessions stand
+still while others go on ("stall"), and the roles by name.
+What it starts in a phase it ends in a later one; the load does not wait for it, the end of the point does."""
+
+DRAIN_S = 25.0
+"""The longest that sessions may go on after the measured window (15 s), and their close (5 s), with some to spare."""
+VERIFY_S = 120.0
+"""The load generator recomputes every partial after the run."""
+
+
+async def run_point(
+    run: Run,
+    plan: Plan,
+    launch: Launch | None,
+    sessions: int,
+    folder: PointFolder,
+    stage: Stage,
+    observer: Observer | None = None,
+) -> dict[str, Any]:
+    """Run one point and return its summary, which also lies in the folder.
+
+    Raises:
+        ProbeError: a role did not get healthy; nothing was measured then.
+    """
+    stage.update("core speed")
+    speed = None
+    if plan.cpus is not None:
+        speed = await anyio.to_thread.run_sync(core_speed, HARNESS_PYTHON, max(plan.cpus.gateway))
+    async with Stand(run, plan, launch, folder.logs) as stand:
+        infer_port = plan.infer_port if plan.target else free_port()
+        stage.update("starting")
+        roles = {"simulator": await stand.simulator(infer_port)}
+        if plan.target is None:
+            roles["gateway"], address = await stand.gateway(infer_port)
+        else:
+            address = plan.target
+        roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
+        watch = _Watch(roles, plan, sessions, folder, stage, observer)
+        await watch.follow()
+        try:
+            simulator = await get_json(LOOPBACK, infer_port, "/stats")
+        except ProbeError:
+            simulator = None
+        return _summarise(plan, sessions, folder, watch, simulator, speed)
+
+
+def point_seconds(plan: Plan) -> float:
+    """How long a point takes, roughly: its timing, starting and stopping, the last answers, the recomputation."""
+    return plan.timing.total_s + 9.0
+
+
+class _Watch:
+    """Follows one load: samples every role, notes who ends early, marks the measured window."""
+
+    def __init__(
+        self,
+        roles: dict[str, Role],
+        plan: Plan,
+        sessions: int,
+        folder: PointFolder,
+        stage: Stage,
+        observer: Observer | None,
+    ) -> None:
+        groups: list[RoleGroup] = [role.group for role in roles.values()]
+        self.notes: list[str] = []
+        self.ended_early: list[str] = []
+        self.limits = [note for group in groups for note in group.notes]
+        """What was asked for and is not kept or not counted on this machine."""
+        self.marks: dict[str, dict[str, Snapshot]] = {}
+        self.sampler = Sampler(groups, folder.resources)
+        self._roles = roles
+        self._plan = plan
+        self._sessions = sessions
+        self._stage = stage
+        self._observer = observer
+
+    async def follow(self) -> None:
+        """Until the load generator ends, or its time is up."""
+        limit_s = self._plan.timing.total_s + DRAIN_S + VERIFY_S
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.sampler.run)
+            for name in ("simulator", "gateway"):
+                if name in self._roles:
+                    tasks.start_soon(self._report_exit, name)
+            with anyio.move_on_after(limit_s) as limit:
+                async with anyio.create_task_group() as observations:
+                    async for line in self._roles["loadgen"].lines():
+                        self._event(event := json.loads(line))
+                        if event["event"] == "phase":
+                            observations.start_soon(self._observe, event["phase"])
+                        elif 0 < event["still"] < event["open"] and not self._saw_stall:
+                            self._saw_stall = True
+                            observations.start_soon(self._observe, "stall")
+                exit_ = await self._roles["loadgen"].wait()
+                if exit_.status != 0:
+                    self.notes.append(f"{exit_.how}: see {exit_.log.name}")
+            if limit.cancelled_caught:
+                self.notes.append(f"the load generator did not end within {limit_s:.0f} s and was stopped")
+            tasks.cancel_scope.cancel()
+
+    async def _observe(self, phase: str) -> None:
+        if self._observer is None:
+            return
+        try:
+            await self._observer(phase, self._roles)
+        except Exception as error:
+            self.notes.append(f"the observer failed in phase {phase}: {type(error).__name__}: {error}")
+
+    async def _report_exit(self, name: str) -> None:
+        exit_ = await self._roles[name].wait()
+        self.ended_early.append(f"{exit_.how} while the load ran: see {exit_.log.name}")
+
+    def _event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "phase":
+            self._phase = event["phase"]
+            self.marks[self._phase] = {name: self.sampler.snapshot(name) for name in self._roles}
+            self._stage.update(self._phase)
+        else:
+            self._stage.update(self._phase, self._live(event))
+
+    _phase = "ramp"
+    _saw_stall = False
+    _last_gateway: Snapshot | None = None
+
+    def _live(self, event: dict[str, Any]) -> str:
+        words = [f"{event['open']} open"]
+        if event["newest_p95_ms"] is not None:
+            words.append(f"newest p50/p95 {event['newest_p50_ms']:.0f}/{event['newest_p95_ms']:.0f} ms")
+        if event["failures"]:
+            words.append(f"{event['failures']} failures")
+        if event["still"]:
+            words.append(f"{event['still']} stand still")
+        if "gateway" in self._roles:
+            before, now = self._last_gateway, self.sampler.snapshot("gateway")
+            if before and now.cpu_us is not None and before.cpu_us is not None and now.at_s > before.at_s:
+                words.append(f"gateway {(now.cpu_us - before.cpu_us) / 1e6 / (now.at_s - before.at_s):.2f} CPU")
+            self._last_gateway = now
+        return " · ".join(words)
+
+    def windows(self) -> dict[str, dict[str, float | int | None]]:
+        """What each role used from the start of the measured window to its end; empty if that was not reached."""
+        first, last = self.marks.get("measure"), self.marks.get("drain")
+        if first is None or last is None:
+            return {}
+        return {name: self.sampler.window(first[name], last[name]) for name in self._roles}
+
+
+def _summarise(
+    plan: Plan,
+    sessions: int,
+    folder: PointFolder,
+    watch: _Watch,
+    simulator: dict[str, Any] | None,
+    speed: dict[str, float] | None,
+) -> dict[str, Any]:
+    load = read_json(folder.loadgen / "summary.json")
+    verdict = judge(load, simulator, plan.config.slo, plan.config.harness, watch.ended_early)
+    windows = watch.windows()
+    gateway = None
+    if plan.target is None:
+        window = windows.get("gateway", {})
+        cpu_us = window.get("cpu_us")
+        gateway = {
+            "us_per_session_second": None if cpu_us is None else cpu_us / (sessions * (window["wall_s"] or 1)),
+            "cpu": None if cpu_us is None else cpu_us / 1e6 / (window["wall_s"] or 1),
+            "rss_bytes_max": window.get("rss_bytes_max"),
+        }
+    notes = list(watch.notes)
+    if plan.hold_stalled_s:
+        notes.append(f"time limits of sessions that stand still were paused, {plan.hold_stalled_s:g} s long")
+    summary = {
+        "sessions": sessions,
+        "status": verdict.status,
+        "external": plan.target is not None,
+        "reasons": list(verdict.reasons),
+        "notes": notes,
+        "gates": [asdict(gate) for gate in verdict.gates],
+        "harness": [asdict(gate) for gate in verdict.harness],
+        "load": load,
+        "simulator": simulator,
+        "gateway": gateway,
+        "window": windows,
+        "limits": watch.limits,
+        "core_speed": speed,
+    }
+    write_json(folder.summary, summary)
+    return summary

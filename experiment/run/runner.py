@@ -1,0 +1,215 @@
+"""A campaign from its rows to a stored run: clean up, make ready, conform, take points in turn, store each.
+
+How to judge is `verdict`'s business, where to go next `experiment.search`'s, what to show the command line's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from experiment.ask.config import CHECKOUT
+from experiment.ask.plan import Plan
+from experiment.ask.schema import ConfigError
+from experiment.host import Run, ShapeRefused, clean_leftovers, facts, raise_descriptor_limit
+from experiment.run.campaign import Campaign, Row
+from experiment.run.conformance import NotConforming, conform, on_harness_cpus, run_conformance
+from experiment.run.hygiene import as_facts, disturbances, findings
+from experiment.run.launch import Launch, prepare
+from experiment.run.manifest import make_manifest, packages
+from experiment.run.point import run_point
+from experiment.run.probe import ProbeError
+from experiment.run.progress import Display
+from experiment.run.stand import HARNESS_PYTHON
+from experiment.search.ladder import Move, Tried, bracket
+from experiment.search.points import turn
+from experiment.setup import SetupError, describe
+from experiment.store.folders import RunFolder, read_json
+from experiment.store.merge import compared, facts_of
+
+REFUSALS = (SetupError, ShapeRefused, ProbeError, NotConforming)
+"""What ends one row and not the campaign, where that has others."""
+
+
+@dataclass(slots=True)
+class _Runner:
+    """A row while the campaign runs."""
+
+    row: Row
+    refused: str | None = None
+    launch: Launch | None = None
+    interpreter: dict[str, Any] | None = None
+    conformance: str | None = None
+    points: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def plan(self) -> Plan:
+        if self.row.plan is None:
+            raise ValueError(f"{self.row.label} is refused and has no plan")
+        return self.row.plan
+
+    @property
+    def history(self) -> list[Tried]:
+        return [Tried(point["sessions"], point["status"]) for point in self.points]
+
+    @property
+    def next(self) -> tuple[Move, str]:
+        """The next point and its purpose."""
+        return self.row.search.next(self.history)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes another point."""
+        return self.refused is None and self.next[0].sessions is not None
+
+    def verdict(self) -> dict[str, Any]:
+        """As stored."""
+        plan = self.row.plan
+        shared = plan is not None and plan.cpus is not None and plan.cpus.shared
+        return {
+            "conformance": self.conformance,
+            "refused": self.refused,
+            "external": plan is not None and plan.target is not None,
+            "harness_shared": shared,
+            "bracket": None if shared or not self.points else asdict(bracket(self.history)),
+            "ended": None if self.refused is not None or self.is_open else self.next[0].why,
+            "points": self.points,
+        }
+
+
+async def run_campaign(campaign: Campaign, display: Display, resumed: Path | None = None) -> Path:
+    """Run every row's points and store everything; returns the run's folder.
+
+    A row that cannot run is stored with its reason and the others go on; where it is the only one its error is raised.
+
+    Raises:
+        NotConforming: the only row's gateway failed a rule of the contract.
+        ProbeError: a role of it did not get healthy.
+        SetupError: an interpreter or its packages cannot be had.
+        ShapeRefused: the limits cannot be kept on this machine.
+        ConfigError: `resumed` is a run of another machine, interpreter, lab or plan.
+    """
+    started = datetime.now().astimezone()
+    raise_descriptor_limit()
+    notes = clean_leftovers(campaign.results)
+    for note in notes:
+        display.note(note)
+    runners = [_Runner(row, refused=row.refused) for row in campaign.rows]
+    for runner in runners:
+        with _refusing(runner, campaign, display):
+            await _prepare(runner, display)
+    async with Run(campaign.results) as run:
+        machine = facts(run.host)
+        if not run.host.writable:
+            display.note(f"{run.host.explain()}: CPU affinity instead")
+        plan = next((row.plan for row in campaign.rows if row.plan is not None), None)
+        found = findings(
+            machine, None if plan is None else plan.cpus, max(plan.sessions, default=None) if plan else None
+        )
+        for disturbance in disturbances(found):
+            display.note(f"may disturb: {disturbance}")
+        harness = describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}
+        interpreters = {runner.row.label: runner.interpreter for runner in runners}
+        manifest = make_manifest(campaign, started, machine, harness, interpreters, as_facts(found), notes)
+        if resumed is None:
+            folder = RunFolder.create(campaign.results, campaign.name, started)
+            folder.write_manifest(manifest)
+        else:
+            folder = RunFolder(resumed)
+            _take_up(folder, manifest, runners, display)
+        _store(folder, runners, finished=False)
+        display.note(f"run {folder.path}")
+        for runner in runners:
+            if runner.refused is None and runner.conformance is None:
+                with _refusing(runner, campaign, display), on_harness_cpus(runner.plan):
+                    place = folder.row(runner.row.label)
+                    runner.conformance = await conform(run, runner.plan, runner.launch, place, display)
+            _store(folder, runners, finished=False)
+        await _take_points(run, campaign, folder, runners, display)
+        _store(folder, runners, finished=True)
+    return folder.path
+
+
+async def _prepare(runner: _Runner, display: Display) -> None:
+    if runner.refused is None and runner.plan.variant is not None:
+        found = await anyio.to_thread.run_sync(prepare, runner.plan.variant, display.note)
+        runner.launch, runner.interpreter = found
+
+
+async def _take_points(
+    run: Run, campaign: Campaign, folder: RunFolder, runners: list[_Runner], display: Display
+) -> None:
+    by_label = {runner.row.label: runner for runner in runners}
+    while True:
+        open_rows = [label for label, runner in by_label.items() if runner.is_open]
+        label = turn(list(by_label), {name: len(one.points) for name, one in by_label.items()}, open_rows)
+        if label is None:
+            return
+        runner = by_label[label]
+        move, purpose = runner.next
+        if move.sessions is None:
+            raise AssertionError(f"{label} is open and has no next point")
+        place = folder.point(label, move.sessions)
+        title = f"{label} {move.sessions} sessions ({move.why}; {_left(runners)} left)"
+        with _refusing(runner, campaign, display), on_harness_cpus(runner.plan):
+            with display.stage(title, runner.row.point_s) as stage:
+                point = await run_point(run, runner.plan, runner.launch, move.sessions, place, stage)
+            kept = {key: point[key] for key in ("sessions", "status", "reasons")}
+            runner.points.append({"folder": place.path.name, "purpose": purpose, **kept})
+            because = f" — {'; '.join(point['reasons'])}" if point["reasons"] else ""
+            display.note(f"{label} {move.sessions} sessions ({move.why}): {point['status']}{because}")
+        _store(folder, runners, finished=False)
+
+
+def _left(runners: list[_Runner]) -> str:
+    """Roughly how much of the campaign is still to come."""
+    seconds = 0.0
+    for runner in runners:
+        if runner.is_open:
+            typical = runner.row.search.points()[1]
+            seconds += max(1, typical - len(runner.points)) * runner.row.point_s
+    return f"about {seconds / 60:.0f} min"
+
+
+def _store(folder: RunFolder, runners: list[_Runner], *, finished: bool) -> None:
+    rows = {runner.row.label: runner.verdict() for runner in runners}
+    folder.write_verdict({"finished": finished, "rows": rows})
+
+
+def _take_up(folder: RunFolder, manifest: dict[str, Any], runners: list[_Runner], display: Display) -> None:
+    """Read finished points back, of a run of the same plan on the same machine."""
+    before, verdict = read_json(folder.path / "manifest.json"), read_json(folder.path / "verdict.json")
+    if before is None or verdict is None or "rows" not in verdict:
+        raise ConfigError(f"RESUME: {folder.path} is not the folder of a run that can be taken up again")
+    unlike = [f"{what}: was {mine!r}, is {theirs!r}" for what, mine, theirs in compared(before, manifest)]
+    unlike += [f"{what}: has changed" for what in ("ask", "searches") if before.get(what) != manifest[what]]
+    if before["lab"]["commit"] != manifest["lab"]["commit"]:
+        unlike.append(f"commit: was {before['lab']['commit']}, is {manifest['lab']['commit']}")
+    if unlike:
+        raise ConfigError(f"RESUME: {folder.path} was begun with another {facts_of(unlike)}\n" + "\n".join(unlike))
+    for runner in runners:
+        stored = verdict["rows"][runner.row.label]
+        runner.points = list(stored["points"])
+        runner.conformance = stored["conformance"]
+        display.note(f"{runner.row.label}: {len(runner.points)} finished points are taken over")
+
+
+@contextmanager
+def _refusing(runner: _Runner, campaign: Campaign, display: Display) -> Iterator[None]:
+    """A row's own trouble ends that row, unless it is the only one."""
+    try:
+        yield
+    except REFUSALS as error:
+        if campaign.alone:
+            raise
+        # Stored for good, perhaps committed: no path of this machine.
+        runner.refused = " ".join(str(error).replace(f"{CHECKOUT}/", "").split())
+        display.note(f"{runner.row.label} cannot run: {runner.refused}")
+
+
+__all__ = ["NotConforming", "run_campaign", "run_conformance"]

@@ -1,0 +1,149 @@
+"""The test stand: starts simulator, gateway and load generator, each in its group, and stops them. Measures nothing."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from experiment.ask.config import CHECKOUT
+from experiment.ask.plan import Address, Plan
+from experiment.ask.schema import Foreign
+from experiment.host import Command, Limits, Role, Run, ShapeRefused, named_threads
+from experiment.run.launch import Launch
+from experiment.run.probe import wait_healthy
+
+SIMULATOR_START_S = 60.0
+"""The first start compiles the stub's arithmetic, which takes seconds; later ones find it cached."""
+GATEWAY_START_S = 30.0
+STOP_S = 2.0
+THREAD_NAME = "loop-"
+"""What a gateway calls its serving threads, each with its number."""
+LOOPBACK = "127.0.0.1"
+HARNESS_PYTHON = Path(sys.executable)
+"""The runner itself runs in the harness environment."""
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Stand:
+    """The roles of one point, or of the conformance suite. Leaving it ends them all, groups included."""
+
+    def __init__(self, run: Run, plan: Plan, launch: Launch | None, logs: Path) -> None:
+        self._run = run
+        self._plan = plan
+        self._launch = launch
+        self._logs = logs
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def start(
+        self,
+        role: str,
+        argv: Sequence[str],
+        limits: Limits,
+        *,
+        env: Mapping[str, str] | None = None,
+        stop: str | None = None,
+        pipe_stdout: bool = False,
+    ) -> Role:
+        """Start one role; its log is `<logs>/<role>.log`. `env` comes on top of the runner's own."""
+        log = self._logs / f"{role}.log"
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": "", **(env or {})}
+        command = Command(argv, cwd=CHECKOUT, log=log, env=environment, pipe_stdout=pipe_stdout, stop=stop)
+        started = self._run.start(command, self._run.group(role, limits))
+        self._stack.push_async_callback(started.stop, STOP_S)
+        return started
+
+    async def simulator(self, port: int) -> Role:
+        """The inference server, healthy on `port`. Raises ProbeError when it does not get there."""
+        config = self._plan.config
+        role = self.start(
+            "simulator",
+            [
+                *(str(HARNESS_PYTHON), "-m", "simulator", "--port", str(port), "--seed", str(config.harness.seed)),
+                *config.simulator.arguments(),
+            ],
+            self._plan.harness_limits,
+        )
+        await _healthy(role, Address(LOOPBACK, port), SIMULATOR_START_S)
+        return role
+
+    async def gateway(self, inference_port: int) -> tuple[Role, Address]:
+        """The row's gateway, healthy. Raises ProbeError when it does not get there."""
+        if self._launch is None:
+            raise ValueError("an external gateway is not ours to start")
+        address = Address(LOOPBACK, free_port())
+        argv, env = self._launch.command(address.port, f"http://{LOOPBACK}:{inference_port}", self._plan.vcpus)
+        row = self._launch.row
+        stop = row.stop if isinstance(row, Foreign) else None
+        role = self.start("gateway", argv, self._plan.gateway_limits, env=env, stop=stop)
+        await _healthy(role, address, GATEWAY_START_S, self._launch.health)
+        self._place_threads(role)
+        return role, address
+
+    def _place_threads(self, role: Role) -> None:
+        """Put each serving thread into a group of its own, where the shape has it so."""
+        limits = self._plan.thread_limits
+        if not limits:
+            return
+        threads = named_threads(role.group.pids(), THREAD_NAME)
+        if len(threads) != len(limits):
+            raise ShapeRefused(
+                f"{self._plan.shape_name} needs {len(limits)} threads named {THREAD_NAME}0, {THREAD_NAME}1 …; "
+                f"{self._plan.variant_name} has {len(threads)}. Take a row of threads, on CPython 3.14 or newer"
+            )
+        role.group.place_threads(list(zip(threads, limits, strict=True)))
+
+    def loadgen(self, gateway: Address, sessions: int, out: Path) -> Role:
+        """The load generator, started; its standard output is piped."""
+        config = self._plan.config
+        return self.start(
+            "loadgen",
+            [
+                *(str(HARNESS_PYTHON), "-m", "loadgen", "--url", gateway.websocket_url, "--sessions", str(sessions)),
+                *("--workers", str(config.harness.loadgen_workers), "--seed", str(config.harness.seed)),
+                *("--hold-stalled-s", str(self._plan.hold_stalled_s), "--out", str(out)),
+                *self._plan.timing.arguments(),
+            ],
+            self._plan.harness_limits,
+            pipe_stdout=True,
+        )
+
+    def conformance(self, target: Address, infer_port: int, gateway: Role | None, json_file: Path) -> Role:
+        """The black-box suite, started; it serves a simulator of its own on `infer_port`."""
+        pid = [] if gateway is None else ["--pid", str(gateway.pid)]
+        return self.start(
+            "conformance",
+            [
+                *(str(HARNESS_PYTHON), "-m", "tests.conformance", "--target", f"ws://{target.host}:{target.port}"),
+                *("--infer-port", str(infer_port), "--json", str(json_file)),
+                *pid,
+            ],
+            self._plan.harness_limits,
+            pipe_stdout=True,
+        )
+
+
+async def _healthy(role: Role, address: Address, limit_s: float, path: str = "/health") -> None:
+    def ended() -> str | None:
+        exit_ = role.exited()
+        return None if exit_ is None else str(exit_)
+
+    await wait_healthy(address.host, address.port, limit_s, ended, path)

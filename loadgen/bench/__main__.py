@@ -1,0 +1,176 @@
+"""`python -m loadgen.bench.__main__`: what the load generator costs beside a bare loop that only sends.
+
+A is the real worker, B sends the same frames on as many sockets at the same rate in the same 1 ms slots and does
+nothing else; both on one core, to the same sink on another, in turn. Nothing here is part of a run.
+"""
+
+import argparse
+import gc
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+from multiprocessing.connection import Connection as Pipe
+from socket import IPPROTO_TCP, TCP_NODELAY, create_connection
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from loadgen.bench.sink import run_sink
+from loadgen.fleet import Event, run_fleet
+from loadgen.frames import WireFrames
+from loadgen.histograms import Distribution
+from loadgen.schedule import SLOT_S, SLOTS_PER_FRAME, Timing
+from loadgen.summary import summarise
+from loadgen.worker import Plan, raise_descriptor_limit
+
+_RAMP_S = 3.0
+_WARMUP_S = 2.0
+_GOAL_RATIO, _AIM_RATIO, _GOAL_LATE_MS = 1.7, 1.3, 5.0
+
+
+@dataclass(slots=True)
+class Measured:
+    """One turn: CPU of the measured window, and send lateness p99 as the worker reckons it."""
+
+    cpu_us_per_session_s: float
+    late_p99_ms: float | None
+    failures: int = 0
+
+
+def bare_loop(pipe: Pipe, port: int, sessions: int, seconds: float) -> None:
+    """B's process: the sending half of the worker's loop, and nothing else; its Measured goes over `pipe`."""
+    raise_descriptor_limit()
+    frames = WireFrames(1)
+    sockets = [create_connection(("127.0.0.1", port)) for _ in range(sessions)]
+    slots: list[tuple[list[Callable[[bytes], int]], list[cycle[bytes]]]] = [([], []) for _ in range(SLOTS_PER_FRAME)]
+    for session, sock in enumerate(sockets):
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        sock.setblocking(False)
+        sends, cycles = slots[session % SLOTS_PER_FRAME]
+        sends.append(sock.send)
+        cycles.append(cycle(frames.cycle_of(session)))
+    late_s: list[float] = []
+    late_frames: list[int] = []
+    monotonic, sleep = time.monotonic, time.sleep
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    t0, warm_slots = monotonic(), round(_WARMUP_S / SLOT_S)
+    cpu_s = 0.0
+    for index in range(warm_slots + round(seconds / SLOT_S)):
+        at = t0 + index * SLOT_S
+        now = monotonic()
+        if now < at:
+            sleep(at - now)
+        if index == warm_slots:
+            cpu_s = time.process_time()
+            late_s.clear()
+            late_frames.clear()
+        sends, cycles = slots[index % SLOTS_PER_FRAME]
+        for send, frame in zip(sends, map(next, cycles), strict=True):
+            send(frame)
+        late_s.append(monotonic() - at)
+        late_frames.append(len(sends))
+    cpu_s = time.process_time() - cpu_s
+    late = Distribution()
+    late.add([value * 1000 for value in late_s], late_frames)
+    pipe.send(Measured(cpu_s * 1e6 / (sessions * seconds), late.percentile_ms(99)))
+
+
+def _measure_worker(port: int, sessions: int, seconds: float, tell: Callable[[Event], None]) -> Measured:
+    timing = Timing(ramp_s=_RAMP_S, spread_s=0.0, warmup_s=_WARMUP_S, measure_s=seconds)
+    run = run_fleet(Plan(f"ws://127.0.0.1:{port}/ws/stt", sessions, timing), tell)
+    summary, _ = summarise(run)
+    cpu_us = run.results[0].cpu_measured_s * 1e6
+    return Measured(cpu_us / (sessions * seconds), summary["send_lateness_ms"]["p99"], summary["failures_total"])
+
+
+def _measure_bare(port: int, sessions: int, seconds: float, tell: Callable[[Event], None]) -> Measured:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=bare_loop, args=(theirs, port, sessions, seconds), daemon=True)
+    process.start()
+    theirs.close()
+    while not ours.poll(1.0):
+        tell({"event": "progress"})
+    measured = ours.recv()
+    process.join()
+    assert isinstance(measured, Measured)
+    return measured
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadgen.bench.__main__", description=__doc__)
+    parser.add_argument("--sessions", type=int, default=1200)
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured window of each turn")
+    parser.add_argument("--turns", type=int, default=3, help="how often A and B alternate")
+    args = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        parser.error(f"expected two cores, one for the load and one for the sink; this process may use {cores}")
+    os.sched_setaffinity(0, {cores[0]})  # what is started from here on inherits it
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    sink = context.Process(target=run_sink, args=(theirs, cores[1]), daemon=True)
+    sink.start()
+    theirs.close()
+    pairs: list[tuple[Measured, Measured]] = []
+    try:
+        port = ours.recv()
+        with Progress(console=Console(stderr=True)) as progress:
+            for turn in range(1, args.turns + 1):
+                results = []
+                for name, measure in (("worker", _measure_worker), ("bare loop", _measure_bare)):
+                    lasts_s = args.seconds + _WARMUP_S + (_RAMP_S if measure is _measure_worker else 0)
+                    task = progress.add_task(f"{name} {turn}/{args.turns}", total=lasts_s)
+                    results.append(measure(port, args.sessions, args.seconds, _advance(progress, task)))
+                    progress.update(task, completed=lasts_s)
+                pairs.append((results[0], results[1]))
+    finally:
+        ours.close()
+        sink.join(5)
+        sink.terminate()
+    _print(pairs, args.sessions, args.seconds)
+    return 0
+
+
+def _advance(progress: Progress, task: TaskID) -> Callable[[Event], None]:
+    return lambda event: progress.advance(task, 1 if event["event"] == "progress" else 0)
+
+
+def _print(pairs: list[tuple[Measured, Measured]], sessions: int, seconds: float) -> None:
+    title = f"load generator: {sessions} sessions, {seconds:g} s a turn, CPU in µs per session-second"
+    table = Table(title=title)
+    for column in ("turn", "worker", "bare loop", "ratio", "worker late p99", "bare late p99", "failures"):
+        table.add_column(column, justify="right")
+    ratios = [worker.cpu_us_per_session_s / bare.cpu_us_per_session_s for worker, bare in pairs]
+    for turn, ((worker, bare), ratio) in enumerate(zip(pairs, ratios, strict=True), 1):
+        table.add_row(
+            str(turn),
+            f"{worker.cpu_us_per_session_s:.0f}",
+            f"{bare.cpu_us_per_session_s:.0f}",
+            f"{ratio:.2f}",
+            _ms(worker.late_p99_ms),
+            _ms(bare.late_p99_ms),
+            str(worker.failures),
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} … {max(ratios):.2f}); "
+        f"limit {_GOAL_RATIO}, aim {_AIM_RATIO}; send lateness p99 limit {_GOAL_LATE_MS:g} ms"
+    )
+
+
+def _ms(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f} ms"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The cliff's evidence in compact form, kept in notebooks/findings/cliff/. Reads and writes, judges nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiment.ask.config import CHECKOUT
+from experiment.ask.schema import ConfigError
+from experiment.store.folders import read_json, write_json
+from experiment.store.runs import MACHINE_KEYS, read_run, write_evidence
+from profiles.cliff.gap import Gap, take_apart
+
+FOLDER = Path("notebooks") / "findings" / "cliff"
+EVIDENCE = "cliff.json"
+"""What `make cliff` writes in its run's folder."""
+CELLS, GAP = "cells.json", "gap.json"
+STOCK = Path("notebooks") / "findings" / "stock-and-threads.json"
+"""The published comparison of the stock stack, which has gil and mt too: read while no other one is kept as GAP."""
+_INTERPRETER_KEYS = ("version", "tag", "free_threaded", "gil_enabled", "compiler", "pgo", "packages")
+_FINDINGS_KEPT = 3
+
+
+def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what names the machine, and with the first findings of each look only."""
+    small = dict(evidence)
+    small["machine"] = {key: evidence["machine"].get(key) for key in MACHINE_KEYS}
+    small["cells"] = {
+        name: {
+            **cell,
+            "interpreter": _interpreter(cell["interpreter"]),
+            "turns": [
+                {**turn, "findings": [look[:_FINDINGS_KEPT] for look in turn["findings"]]} for turn in cell["turns"]
+            ],
+        }
+        for name, cell in evidence["cells"].items()
+    }
+    small["points"] = [
+        {
+            **point,
+            **({} if point["refused"] else {"interpreter": _interpreter(point["interpreter"])}),
+            "findings": point.get("findings", [])[:_FINDINGS_KEPT],
+        }
+        for point in evidence["points"]
+    ]
+    return small
+
+
+def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS}
+
+
+def read_evidence(root: Path = CHECKOUT) -> tuple[dict[str, Any], Gap | None]:
+    """What is committed: cells and points, and the gap between mt and gil where that was measured.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folder = root / FOLDER
+    cells = read_json(folder / CELLS)
+    if cells is None:
+        raise ConfigError(f"{FOLDER / CELLS}: expected the cliff's evidence; `make cliff`, then publish it")
+    found = [path for path in (folder / GAP, root / STOCK) if path.exists()]
+    return cells, take_apart(read_run(found[0])) if found else None
+
+
+def keep(cliff: Path | None, gap: Path | None, root: Path = CHECKOUT) -> list[Path]:
+    """Write compact evidence of finished runs: of `make cliff`, and of a comparison of gil with mt."""
+    folder, written = root / FOLDER, []
+    folder.mkdir(parents=True, exist_ok=True)
+    if cliff is not None:
+        evidence = read_json(cliff / EVIDENCE)
+        if evidence is None or not evidence["finished"]:
+            raise ConfigError(f"{cliff}: expected the folder of a finished `make cliff`")
+        write_json(folder / CELLS, compact(evidence))
+        written.append(folder / CELLS)
+    if gap is not None:
+        run = read_run(gap)
+        if take_apart(run) is None:
+            raise ConfigError(f"{gap}: expected a comparison of gil and mt at common sessions")
+        write_evidence(run, folder / GAP)
+        written.append(folder / GAP)
+    return written

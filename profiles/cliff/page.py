@@ -1,0 +1,388 @@
+"""The findings page of the cliff, from stored evidence: claim, evidence for and against, what would change our mind.
+
+Every number and every verdict is computed here from the evidence that is passed in. Nothing is measured, no file read.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiment.report.tables import markdown
+from profiles.cliff import hazard, race_model
+from profiles.cliff.gap import Gap
+
+Evidence = Mapping[str, Any]
+PUBLIC_STALLS, PUBLIC_FRAMES, PUBLIC_SECONDS, PUBLIC_SESSIONS = 2, 800_000, 86.0, 180
+"""Of the public benchmark's free-threaded row (websocket-stt-bench): what it saw at 190 sessions, and its ceiling."""
+VERSIONS = ("2.7.4", "2.8.0", "2.8.1", "newest")
+"""The cells that differ in Granian's version alone."""
+WHY = {
+    "affected": "stalls were seen",
+    "unaffected": "no stall, and the rate's upper limit is low enough",
+    "not resolved": "no stall, in too few frames to say more",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellRate:
+    """What the turns of a cell add up to, beside the reference's."""
+
+    name: str
+    about: str
+    rate: hazard.Rate
+    ratio: hazard.RateRatio | None
+    """To the reference; None for the reference itself, or where neither stalled."""
+    verdict: str
+    looks: int
+    lost: int
+    """Looks at a stalled connection, and how many of them named a lost wake-up first."""
+
+    def line(self) -> list[str]:
+        """For the table."""
+        rate = self.rate
+        compared = "–"
+        if self.ratio is not None:
+            value = "–" if self.ratio.ratio is None else f"{self.ratio.ratio:.2g}"
+            compared = f"{value} ({self.ratio.low:.2g} – {self.ratio.high:.2g}), p = {self.ratio.p_value:.2g}"
+        return [
+            self.name,
+            self.about,
+            f"{rate.exposure:,.0f}",
+            str(rate.events),
+            _per_million(rate),
+            compared,
+            f"{self.lost} of {self.looks}" if self.looks else "–",
+            self.verdict,
+        ]
+
+
+HEADINGS = (
+    "cell",
+    "what is different",
+    "frames",
+    "stalls",
+    "per million frames (95 %)",
+    "to the reference (95 %)",
+    "lost wake-up named",
+    "verdict",
+)
+
+
+def cell_rates(evidence: Evidence) -> list[CellRate]:
+    """Every cell that ran, the reference first as it stands in the file."""
+    counts = {name: _counts(cell) for name, cell in evidence["cells"].items() if cell["turns"]}
+    settings = evidence["settings"]
+    reference = hazard.poisson_rate(*counts[settings["reference"]])
+    found = []
+    for name, (stalls, frames) in counts.items():
+        rate = hazard.poisson_rate(stalls, frames)
+        same = name == settings["reference"] or not (stalls + reference.events)
+        looks = [look for turn in evidence["cells"][name]["turns"] for look in turn["findings"]]
+        found.append(
+            CellRate(
+                name,
+                evidence["cells"][name]["factors"]["about"],
+                rate,
+                None if same else hazard.rate_ratio(rate, reference),
+                verdict(rate, reference, settings["fraction"]),
+                len(looks),
+                sum(bool(look) and look[0]["kind"] == "lost wake-up" for look in looks),
+            )
+        )
+    return found
+
+
+def _per_million(rate: hazard.Rate) -> str:
+    return f"{rate.rate * 1e6:.3g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.3g})"
+
+
+def _counts(cell: Mapping[str, Any]) -> tuple[int, float]:
+    return sum(turn["stalls"] for turn in cell["turns"]), sum(turn["frames"] for turn in cell["turns"])
+
+
+def verdict(rate: hazard.Rate, reference: hazard.Rate, fraction: float) -> str:
+    """affected: it stalled. unaffected: it did not, and its upper limit is under `fraction` of the reference's."""
+    if rate.events:
+        return "affected"
+    return "unaffected" if rate.high < fraction * reference.rate else "not resolved"
+
+
+def headline(evidence: Evidence) -> str:
+    """One line for the README."""
+    cells = cell_rates(evidence)
+    stalls = [
+        f"{cell.name} {cell.rate.rate * 1e6:.0f} ({cell.rate.low * 1e6:.0f}–{cell.rate.high * 1e6:.0f})"
+        for cell in cells
+        if cell.name in VERSIONS and cell.rate.events
+    ]
+    none = [f"{cell.name} (under {cell.rate.high * 1e6:.1f})" for cell in cells if cell.verdict == "unaffected"]
+    looks, lost = sum(cell.looks for cell in cells), sum(cell.lost for cell in cells)
+    return (
+        "- Free-threaded Python's cliff is a hazard, not a capacity: Granian before 2.8.1 can lose a wake-up where "
+        f"there is no GIL. Stalls per million frames (95 %), amplified: {', '.join(stalls) or 'none'}; none on "
+        f"{', '.join(none) or 'any cell that is cleared'}. {lost} of {looks} stalls that were looked at were lost "
+        "wake-ups: [docs/findings/free-threaded-cliff.md](docs/findings/free-threaded-cliff.md)."
+    )
+
+
+def lives(evidence: Evidence, name: str) -> tuple[list[float], list[bool]]:
+    """Frames of every connection of a cell, and whether it stalled: for `hazard.survival`."""
+    pairs = [life for turn in evidence["cells"][name]["turns"] for life in turn["lives"] if life[0]]
+    return [float(frames) for frames, _ in pairs], [bool(stalled) for _, stalled in pairs]
+
+
+def page(evidence: Evidence, gap: Gap | None, pictures: Sequence[str], flames: str | None) -> str:
+    """The Markdown page.
+
+    Args:
+        gap: what is left between mt and gil, if that was measured.
+        pictures: files beside the page, in order.
+        flames: a page beside it with flame graphs.
+    """
+    rates = cell_rates(evidence)
+    by_name = {cell.name: cell for cell in rates}
+    parts = ["# The free-threaded cliff", _machine(evidence), "## Claim", _claim(evidence, by_name)]
+    parts += ["## Evidence for", markdown(HEADINGS, [cell.line() for cell in rates]), _legend(evidence)]
+    parts += [f"![{picture}]({picture})" for picture in pictures]
+    parts += ["### What a stall looks like", _stall(evidence), "### The whole gateway", _points(evidence)]
+    parts += ["### The two operations, interleaved", _model()]
+    parts += ["### From a hazard to a ceiling", _ceiling(by_name)]
+    parts += ["## Evidence against, and what stays open", _against(evidence, by_name)]
+    parts += ["## What would change our mind", _mind(evidence)]
+    if gap is not None:
+        parts += ["## After the fix: what is left between mt and gil", gap.text()]
+    if flames is not None:
+        parts.append(f"Where the time goes, as flame graphs: [{flames}]({flames}).")
+    parts += ["## How to repeat each step", _repeat()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine(evidence: Evidence) -> str:
+    machine, tags = evidence["machine"], Counter[str]()
+    for cell in evidence["cells"].values():
+        if cell["interpreter"]:
+            tags[str(cell["interpreter"]["tag"])] += 1
+    return (
+        f"Measured on {machine['cpus']} × {machine['cpu_model']}, Linux {str(machine['kernel']).split('-')[0]}, "
+        f"CPython {', '.join(sorted(tags))}, begun {str(evidence['started'])[:10]}. The public benchmark stops CPython "
+        f"3.14t with Granian `mt` at {PUBLIC_SESSIONS} sessions, on send and close time-outs, while its latencies stay "
+        "perfect."
+    )
+
+
+def _named(cells: Sequence[CellRate], verdict: str) -> str:
+    return ", ".join(cell.name for cell in cells if cell.verdict == verdict) or "none"
+
+
+def _claim(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
+    reference = cells[evidence["settings"]["reference"]]
+    fixed = [cells[name] for name in ("2.8.1", "newest") if name in cells]
+    held = reference.rate.events and all(cell.verdict == "unaffected" for cell in fixed) and fixed
+    strength = (
+        "The data hold it up: the versions before 2.8.1 stall, those from 2.8.1 on do not, by the table below."
+        if held
+        else "The data do not settle it: see the verdicts below."
+    )
+    return (
+        "The cliff is no capacity. Up to and including 2.8.0, Granian's future for `receive()` and `send()` reads its "
+        "state first and stores the callback afterwards; on a free-threaded build the result can land in between, and "
+        "then nobody wakes the coroutine. Each frame carries a small chance of that, so a run of many frames meets "
+        f"one, and its sessions time out while all others are served in time. {strength}\n\n"
+        + " ".join(f"{word.capitalize()}: {_named(list(cells.values()), word)}." for word in WHY)
+    )
+
+
+def _legend(evidence: Evidence) -> str:
+    settings = evidence["settings"]
+    said = [f"{name}: {why}" for name, why in WHY.items()]
+    refused = [f"{name} did not run: {cell['refused']}" for name, cell in evidence["cells"].items() if cell["refused"]]
+    return (
+        f"{settings['clients']} clients send ten frames and wait for the acknowledgement, {settings['turns']} turns of "
+        f"{settings['turn_s']:g} s each, all cells in turn; exact Poisson intervals (Garwood 1936), exact conditional "
+        f"test of two rates. {'; '.join(said)} ({settings['fraction']:g} of the reference's rate). Granian's Rust task "
+        f"implementation is no factor here: it is for Python up to 3.11, and 3.12 and later fall back to asyncio's."
+        + "".join(f" {line}." for line in refused)
+    )
+
+
+def _stall(evidence: Evidence) -> str:
+    for name, cell in evidence["cells"].items():
+        for turn in cell["turns"]:
+            for look in turn["findings"]:
+                if look and look[0]["kind"] == "lost wake-up":
+                    return _finding(f"Cell {name}, while the connection stood still", look[0])
+    return "No stall was captured while it lasted."
+
+
+def _finding(where: str, finding: Mapping[str, Any]) -> str:
+    stack = "\n".join(f"    {frame}" for frame in finding["stack"])
+    return f"{where}, two looks 0.5 s apart say **{finding['kind']}**: {finding['what']}. Its stack:\n\n{stack}"
+
+
+POINT_HEADINGS = (
+    "row",
+    "load",
+    "sessions",
+    "frames",
+    "stalled",
+    "per million frames (95 %)",
+    "healthy newest p50 / p95 ms",
+    "forensics",
+)
+
+
+def point_lines(evidence: Evidence) -> list[list[str]]:
+    """One line per point, under POINT_HEADINGS."""
+    lines = []
+    for point in evidence["points"]:
+        load = point.get("load") or {}
+        if point["refused"] or not load.get("frames"):
+            why = point["refused"] or "no load was seen"
+            lines.append([point["variant"], point["timing"], str(point["sessions"]), *["–"] * 4, why])
+            continue
+        rate = hazard.poisson_rate(load["stalls"]["count"], load["frames"]["sent"])
+        kinds = Counter(finding["kind"] for finding in point["findings"])
+        lines.append(
+            [
+                point["variant"],
+                point["timing"],
+                str(point["sessions"]),
+                f"{rate.exposure:,.0f}",
+                str(rate.events),
+                _per_million(rate),
+                f"{load['newest_ms']['p50']:.0f} / {load['newest_ms']['p95']:.0f}",
+                ", ".join(kinds) or "nothing wrong seen",
+            ]
+        )
+    return lines
+
+
+def _points(evidence: Evidence) -> str:
+    if not evidence["points"]:
+        return "No point was run."
+    how = (
+        f"The laboratory's own gateway under its load generator ({evidence['settings']['shape']}, the harness shares "
+        "its cores, so no ceilings). `burst` sends ten frames at once, `quick` one every 20 ms; amplified rows spin "
+        "U(0, 80 µs) between calling `receive()` and awaiting it. Under bursts the newest frame is 100 ms old at a "
+        "tick on average, which its latency counts."
+    )
+    captured = [point for point in evidence["points"] if any(f["kind"] == "lost wake-up" for f in point["findings"])]
+    parts = [how, markdown(POINT_HEADINGS, point_lines(evidence))]
+    if captured:
+        point = captured[0]
+        lost = next(finding for finding in point["findings"] if finding["kind"] == "lost wake-up")
+        where = f"{point['variant']} under {point['timing']} load, time limits of stalled sessions paused"
+        parts.append(_finding(where, lost))
+        if unread := [socket["recv_queue_bytes"] for socket in point["sockets"]]:
+            parts.append(f"In the kernel lay up to {max(unread):,} bytes of one session that nobody read.")
+    return "\n\n".join(parts)
+
+
+def _model() -> str:
+    orders = {"state read before the lock (to 2.8.0)": race_model.OLD, "under the lock (from 2.8.1)": race_model.NEW}
+    lines = []
+    for name, steps in orders.items():
+        free, gil = race_model.search(steps), race_model.search(steps, gil=True)
+        lines.append([name, f"{free.lost} of {free.schedules}", f"{gil.lost} of {gil.schedules}"])
+    table = markdown(("order of `add_done_callback`", "schedules that lose the wake-up", "with a GIL"), lines)
+    said = "Every interleaving of `add_done_callback` with `set_result`: `python -m profiles.cliff.race_model`."
+    return f"{table}\n\n{said}"
+
+
+def _ceiling(cells: Mapping[str, CellRate]) -> str:
+    natural = cells.get("2.7.4 no spin")
+    lines = []
+    known = [("the public run", hazard.poisson_rate(PUBLIC_STALLS, PUBLIC_FRAMES))]
+    if natural is not None and natural.rate.events:
+        known.append(("2.7.4 no spin, under bursts, here", natural.rate))
+    for name, rate in known:
+        ceilings = [hazard.reported_ceiling(value, PUBLIC_SECONDS) for value in (rate.high, rate.rate, rate.low)]
+        chance = hazard.chance_of_none(rate.rate, PUBLIC_SESSIONS, PUBLIC_SECONDS)
+        lines.append(
+            [
+                name,
+                f"{rate.rate * 1e6:.2g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.2g})",
+                f"{ceilings[1]:.0f} ({ceilings[0]:.0f} – {ceilings[2]:.0f})",
+                f"{chance:.0%}",
+            ]
+        )
+    headings = (
+        "rate from",
+        "stalls per million frames",
+        f"sessions at which half of all runs of {PUBLIC_SECONDS:g} s show a stall",
+        f"chance of none at {PUBLIC_SESSIONS} sessions",
+    )
+    return (
+        f"{markdown(headings, lines)}\n\nThe public run is read as {PUBLIC_STALLS} stalls in {PUBLIC_FRAMES:,} frames. "
+        "A limit of one failure in 100 000 answers lets no run with a stall pass at these sizes, so this is the "
+        "ceiling that would have been reported, whatever the gateway can carry."
+    )
+
+
+def _against(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
+    lines = []
+    natural = cells.get("2.7.4 no spin")
+    if natural is not None:
+        lines.append(
+            f"Without the spin the rate is {natural.rate} frames under bursts. The spin moves the await, not the two "
+            "operations, but the rates of amplified cells are not those of a production load."
+        )
+    for name, what in (
+        ("2.7.4 one core", "One core"),
+        ("2.7.4 GIL", "The GIL build"),
+        ("2.8.0 GIL", "The GIL build, 2.8.0"),
+        ("2.7.4 st", "Granian's `st` runtime"),
+    ):
+        if name in cells:
+            lines.append(f"{what}: {cells[name].rate} frames, {cells[name].verdict}.")
+    if "2.7.4 st" in cells and cells["2.7.4 st"].rate.events:
+        lines.append(
+            "So `mt` is not needed for the stall: a Rust thread and one Python thread on two cores are enough."
+        )
+    one = cells.get("2.7.4 one core")
+    if one is not None and one.rate.events and one.ratio is not None:
+        lines.append(
+            "A single core does not exclude it, only makes it rarer "
+            f"(× {one.ratio.ratio or 0:.2g} of the reference's rate): a thread that is preempted between reading the "
+            "state and storing the callback is enough."
+        )
+    lines.append(
+        "The public run itself was on 32 cores and another kernel. Its rate is not ours, and that its time-outs were "
+        "this race is inferred from the mechanism and from its symptoms; nobody looked into its processes."
+    )
+    unlike = [point for point in evidence["points"] if not point["refused"] and "amplified" not in point["variant"]]
+    for point in unlike:
+        stalled = point["load"]["stalls"]["count"]
+        lines.append(
+            f"{point['variant']} under {point['timing']} load, nothing added: {stalled} stalled in "
+            f"{point['load']['frames']['sent']:,} frames."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _mind(evidence: Evidence) -> str:
+    reference = evidence["settings"]["reference"]
+    return "\n".join(
+        [
+            "- A stall on Granian 2.8.1 or newer whose forensics name a lost wake-up of `receive()` or `send()`.",
+            f"- A stall of {reference} on the GIL build of that kind.",
+            f"- Stalls of {reference} whose forensics find a loop that is late or a thread that is blocked, and no "
+            "lost wake-up.",
+            "- The old order of operations with no losing schedule, or the new one with one: the model would be wrong.",
+        ]
+    )
+
+
+def _repeat() -> str:
+    return "\n".join(
+        [
+            "- The table, the captured stall and the points: `make cliff` (it says how long it takes), then "
+            "`make report RUN=results/<run>`.",
+            "- One stall within the time it prints, without this laboratory: "
+            "`profiles/cliff/reproducer/lost_wakeup.py`, with Granian 2.7.4 on 3.14t; on 2.8.1 it ends with status 0.",
+            "- The interleavings: `python -m profiles.cliff.race_model`.",
+            "- The gap: `make compare VARIANTS=gil,st-ft,mt-one-loop,mt SESSIONS=300 LADDER=no`.",
+            "- A stall in a gateway of yours: `python -m profiles forensics --pid PID --port PORT`.",
+        ]
+    )

@@ -1,0 +1,292 @@
+"""The profilers: each starts when the measured window does, stops with it, and leaves its files in one folder.
+
+They attach from outside and know a gateway as processes and an interpreter; `session` makes pictures of their files.
+"""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+import anyio.to_thread
+
+from experiment.host import Usage
+from experiment.setup import ensure
+from profiles.forensics.capture import capture, listening_port
+from profiles.profilers.inject import CannotInject, inject, is_python_314
+from profiles.profilers.threads import ThreadTimes, between, look
+
+RATE_PER_S = 200
+STOP_S = 30.0
+_HERE = Path(__file__).parent
+
+
+class ProfilerFailed(RuntimeError):
+    """A profiler could not attach or left nothing; the text has its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A gateway as a profiler sees it."""
+
+    main_pid: int
+    pids: tuple[int, ...]
+    """All of its group, the main one among them."""
+    python: Path
+    free_threaded: bool
+    usage: Callable[[], Usage]
+
+
+class Profiler(Protocol):
+    """Started and stopped once; `folder` is its own and exists."""
+
+    unit: str
+    """What a weight in its collapsed stacks counts."""
+
+    async def start(self, target: Target, folder: Path) -> None: ...
+    async def stop(self) -> dict[str, Any]:
+        """Its own facts for profile.json. Raises ProfilerFailed."""
+        ...
+
+
+@dataclass
+class _Children:
+    """Sampling processes beside the gateway, ended by SIGINT so that they write what they have."""
+
+    running: list[tuple[subprocess.Popen[bytes], Path]] = field(default_factory=list)
+
+    def start(self, argv: Sequence[str], log: Path) -> None:
+        with log.open("wb") as file:
+            self.running.append((subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file), log))
+
+    async def stop(self) -> None:
+        for child, _ in self.running:
+            if child.poll() is None:
+                child.send_signal(signal.SIGINT)
+        for child, log in self.running:
+            try:
+                await anyio.to_thread.run_sync(child.wait, STOP_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                raise ProfilerFailed(f"{log.stem} did not end within {STOP_S:g} s") from None
+            if child.returncode not in (0, -signal.SIGINT):
+                words = log.read_text(errors="replace").strip().splitlines()[-3:]
+                raise ProfilerFailed(f"{log.stem} ended with status {child.returncode}: {' '.join(words) or 'silent'}")
+
+
+def without_processes(collapsed: str) -> str:
+    """py-spy puts `process PID:"COMMAND LINE"` before a thread, for each ancestor: a command line that names machine
+    paths and ports. The thread's own number says enough."""
+    return re.sub(r'process \d+:".*?";(?=process \d+:"|thread \(|[^"]*$)', "", collapsed, flags=re.MULTILINE)
+
+
+class PySpy:
+    """py-spy: samples GIL builds, worker processes included. It cannot read a free-threaded build."""
+
+    unit = "samples"
+
+    def __init__(self) -> None:
+        self._children = _Children()
+
+    async def start(self, target: Target, folder: Path) -> None:
+        if target.free_threaded:
+            raise ProfilerFailed("py-spy cannot read a free-threaded build; take PROFILER=remote")
+        self._folder = folder
+        command = [
+            str(Path(sys.executable).with_name("py-spy")),
+            "record",
+            "--pid",
+            str(target.main_pid),
+            "--subprocesses",
+        ]
+        options = ["--threads", "--function", "--format", "raw", "--rate", str(RATE_PER_S), "--duration", "86400"]
+        self._children.start([*command, *options, "--output", str(folder / "stacks.txt")], folder / "py-spy.log")
+
+    async def stop(self) -> dict[str, Any]:
+        await self._children.stop()
+        stacks = self._folder / "stacks.txt"
+        stacks.write_text(without_processes(stacks.read_text(encoding="utf-8")), encoding="utf-8")
+        (self._folder / "py-spy.log").unlink()
+        return {"rate_per_s": RATE_PER_S, "shows": "threads that py-spy takes for running"}
+
+
+class Remote:
+    """CPython's own unwinder, in a process of the gateway's interpreter build for each of its processes."""
+
+    unit = "samples"
+
+    def __init__(self) -> None:
+        self._children = _Children()
+        self._parts: list[Path] = []
+
+    async def start(self, target: Target, folder: Path) -> None:
+        self._folder = folder
+        for pid in target.pids:
+            part = folder / f"remote-{pid}.txt"
+            self._parts.append(part)
+            script = [str(target.python), str(_HERE / "remote_sampler.py"), str(pid), str(RATE_PER_S), str(part)]
+            self._children.start(script, part.with_suffix(".log"))
+
+    async def stop(self) -> dict[str, Any]:
+        await self._children.stop()
+        text, processes = "", []
+        for part in self._parts:
+            text += part.read_text(encoding="utf-8")
+            processes.append(json.loads(part.with_suffix(".json").read_text(encoding="utf-8")))
+            for used in (part, part.with_suffix(".json"), part.with_suffix(".log")):
+                used.unlink(missing_ok=True)
+        (self._folder / "stacks.txt").write_text(text, encoding="utf-8")
+        return {"rate_per_s": RATE_PER_S, "shows": "threads that the kernel has as running", "processes": processes}
+
+
+class Sched:
+    """No stacks: what the scheduler did to each thread, and how long the group was throttled."""
+
+    unit = "ms"
+
+    async def start(self, target: Target, folder: Path) -> None:
+        self._target, self._folder = target, folder
+        self._usage = target.usage()
+        self._first: dict[str, ThreadTimes] = look(target.pids)
+
+    async def stop(self) -> dict[str, Any]:
+        last, usage = look(self._target.pids), self._target.usage()
+        throttled: dict[str, int | None] = {}
+        for name, value in asdict(usage).items():
+            before = getattr(self._usage, name)
+            if name in ("periods", "throttled_periods", "throttled_us"):
+                throttled[name] = None if value is None or before is None else value - before
+        rows = between(self._first, last)
+        (self._folder / "threads.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        return {"threads": rows, "throttled": throttled}
+
+
+_BEGIN = """\
+import sys, threading
+if sys.__dict__.setdefault("_lab_memray_owner", threading.get_ident()) == threading.get_ident():
+    sys.path.append({site!r})
+    import memray
+    sys._lab_memray = memray.Tracker(
+        destination=memray.FileDestination({capture!r}, overwrite=True),
+        file_format=memray.FileFormat.AGGREGATED_ALLOCATIONS,
+        trace_python_allocators=True,
+    )
+    sys._lab_memray.__enter__()
+"""
+_END = """\
+import sys
+tracker = sys.__dict__.pop("_lab_memray", None)
+if tracker is not None:
+    tracker.__exit__(None, None, None)
+    open({done!r}, "w").close()
+"""
+
+
+class Memray:
+    """memray, loaded into each process for the window: whichever thread comes by first begins and ends it. CPython's
+    own allocators are traced, which is dear, but without it a small object shows only where it needs an arena, and on
+    a free-threaded build (mimalloc) not at all. New arenas are counted beside what lies in them."""
+
+    unit = "bytes"
+
+    async def start(self, target: Target, folder: Path) -> None:
+        self._folder = folder
+        tag = "3.14t" if target.free_threaded else "3.14"
+        self._python = (await anyio.to_thread.run_sync(lambda: ensure("memray", tag, allow_stand_in=False))).python
+        site = next(self._python.parent.parent.glob("lib/python*/site-packages"))
+        self._captures: dict[int, Path] = {}
+        for pid in target.pids:
+            taken = (folder / f"memray-{pid}.bin").resolve()
+            begin = taken.with_suffix(".begin.py")
+            text = _BEGIN.format(site=str(site), capture=str(taken))
+            begin.write_text(text, encoding="utf-8")
+            try:
+                inject(pid, begin)
+            except CannotInject:
+                continue  # a helper that is no interpreter
+            self._captures[pid] = taken
+        if not self._captures:
+            raise ProfilerFailed("memray: none of the gateway's processes is a CPython 3.14 that lets itself be asked")
+
+    async def stop(self) -> dict[str, Any]:
+        for pid, taken in self._captures.items():
+            end = taken.with_suffix(".end.py")
+            end.write_text(_END.format(done=str(taken.with_suffix(".done"))), encoding="utf-8")
+            if taken.exists():
+                inject(pid, end)
+        facts: list[dict[str, Any]] = []
+        stacks = {"peak": "", "left": ""}
+        for taken in self._captures.values():
+            if taken.exists():
+                facts.append(await self._read(taken, stacks))  # noqa: PERF401 - one after the other
+        for file in self._folder.glob("memray-*"):
+            file.unlink()
+        if not facts:
+            raise ProfilerFailed("memray: no thread of the gateway came by to begin; was there any load?")
+        (self._folder / "stacks.txt").write_text(stacks["peak"], encoding="utf-8")
+        (self._folder / "left.txt").write_text(stacks["left"], encoding="utf-8")
+        return {"shows": "bytes allocated in the window, at its peak (left.txt: at its end)", "processes": facts}
+
+    async def _read(self, taken: Path, stacks: dict[str, str]) -> dict[str, Any]:
+        with anyio.move_on_after(STOP_S) as waiting:
+            while not taken.with_suffix(".done").exists():  # noqa: ASYNC110 - another process makes it
+                await anyio.sleep(0.05)
+        if waiting.cancelled_caught:
+            raise ProfilerFailed(f"memray did not end within {STOP_S:g} s: no thread of the gateway came by")
+        stem = str(taken.with_suffix(""))
+        command = [str(self._python), str(_HERE / "memory_report.py"), str(taken), stem]
+        await anyio.run_process(command)
+        for name in stacks:
+            stacks[name] += taken.with_suffix(f".{name}.txt").read_text(encoding="utf-8")
+        value: dict[str, Any] = json.loads(taken.with_suffix(".json").read_text(encoding="utf-8"))
+        return value
+
+
+HOLD_STALLED_S = 30.0
+"""How long the load generator spares a session that stands still, so that forensics find it as it is."""
+
+
+class Forensics:
+    """Nothing until a session stands still, or the window ends; then two looks at the gateway."""
+
+    unit = "findings"
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] | None = None
+        self._looking = anyio.Lock()
+
+    async def start(self, target: Target, folder: Path) -> None:
+        self._target, self._folder = target, folder
+
+    async def look(self) -> None:
+        """Take the looks now; only the first call does."""
+        async with self._looking:
+            if self._seen is None:
+                self._seen = await self._capture()
+
+    async def stop(self) -> dict[str, Any]:
+        await self.look()
+        assert self._seen is not None
+        (self._folder / "forensics.json").write_text(json.dumps(self._seen, indent=2) + "\n", encoding="utf-8")
+        return {"findings": self._seen["findings"]}
+
+    async def _capture(self) -> dict[str, Any]:
+        pids = [pid for pid in self._target.pids if is_python_314(pid)]
+        if not pids:
+            raise ProfilerFailed("forensics: none of the gateway's processes is a CPython 3.14")
+        return await anyio.to_thread.run_sync(lambda: capture(pids, listening_port(pids)))
+
+
+PROFILERS: dict[str, Callable[[], Profiler]] = {
+    "py-spy": PySpy,
+    "remote": Remote,
+    "sched": Sched,
+    "memray": Memray,
+    "forensics": Forensics,
+}

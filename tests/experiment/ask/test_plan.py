@@ -1,0 +1,103 @@
+"""Options of a person become a plan, or an error that says what is known."""
+
+from pathlib import Path
+
+import pytest
+
+from experiment.ask.config import load_config
+from experiment.ask.plan import Plan, Request, make_plan, parse_target
+from experiment.ask.schema import ConfigError
+from experiment.host import ShapeRefused
+
+
+def plan(**options: str | int | None) -> Plan:
+    return make_plan(load_config(), Request(Path("results"), **options))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiment.ask.plan.usable_cpus", lambda: frozenset({0, 1}))
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    made = plan()
+    assert made.name == "gil-cpuset-1-quick"
+    assert made.sessions == ()
+    assert made.infer_port == 9000
+    assert made.gateway_limits.cpus == frozenset({1})
+    assert made.gateway_limits.quota_vcpus is None
+    assert made.gateway_limits.memory_bytes == 2 << 30
+    assert made.harness_limits.cpus == frozenset({0})
+
+
+def test_a_quota_shape_carries_its_period() -> None:
+    limits = plan(shape="quota-0.25").gateway_limits
+    assert (limits.quota_vcpus, limits.period_ms, limits.cpus) == (0.25, 5, frozenset({1}))
+
+
+def test_a_shape_that_leaves_no_core_is_refused_unless_shared() -> None:
+    with pytest.raises(ShapeRefused, match="HARNESS=shared"):
+        plan(shape="cpuset-2")
+    made = plan(shape="cpuset-2", harness="shared")
+    assert made.cpus is not None
+    assert made.cpus.shared
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"variant": "nosuch"}, "known: gil"),
+        ({"shape": "cpuset-9"}, "known: cpuset-1, cpuset-2"),
+        ({"timing": "slow"}, "known: full, quick, smoke"),
+        ({"sessions": "ten"}, "SESSIONS: expected"),
+        ({"sessions": "0"}, "SESSIONS: expected"),
+        ({"sessions": ","}, "SESSIONS: expected"),
+        ({"harness": "mine"}, "HARNESS: expected 'shared'"),
+        ({"target": "ws://127.0.0.1"}, "TARGET: expected ws://HOST:PORT"),
+        ({"target": "ws://127.0.0.1:x"}, "TARGET: expected ws://HOST:PORT"),
+        ({"target": "ws://127.0.0.1:1/elsewhere"}, "TARGET: expected ws://HOST:PORT"),
+        ({"target": "ws://127.0.0.1:1", "variant": "gil"}, "give one of the two"),
+        ({"target": "ws://127.0.0.1:1", "shape": "cpuset-1"}, "leave one of the two out"),
+    ],
+)
+def test_a_wrong_option_says_what_was_expected(options: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(**options)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["200,300", "200 300", "200, 300"])
+def test_sessions_may_be_a_list(text: str) -> None:
+    assert plan(sessions=text).sessions == (200, 300)
+
+
+def test_a_shape_of_threads_gives_each_its_own_and_shares_the_cores_with_the_harness() -> None:
+    made = plan(variant="threads", shape="quota-2x0.25", sessions="60")
+    assert made.sessions == (120,)
+    assert made.vcpus == 2
+    assert made.gateway_limits.quota_vcpus is None
+    assert [(sorted(each.cpus or ()), each.quota_vcpus) for each in made.thread_limits] == [([0], 0.25), ([1], 0.25)]
+    assert made.harness_limits.cpus == frozenset({0, 1})
+    assert made.cpus is not None
+    assert not made.cpus.shared
+
+
+@pytest.mark.parametrize(
+    ("variant", "has"),
+    [("multiprocess", r"1 there \(2 loops, processes\)"), ("mt-one-loop", "1 there"), ("gil", "1 there")],
+)
+def test_a_shape_of_threads_refuses_rows_with_others(variant: str, has: str) -> None:
+    with pytest.raises(ShapeRefused, match=has):
+        plan(variant=variant, shape="quota-2x0.25", sessions="60")
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://127.0.0.1:81", "ws://127.0.0.1:81/", "ws://127.0.0.1:81/ws/stt", "http://127.0.0.1:81"]
+)
+def test_a_target_is_understood(url: str) -> None:
+    assert parse_target(url).websocket_url == "ws://127.0.0.1:81/ws/stt"
+
+
+def test_an_external_gateway_has_no_shape_of_ours() -> None:
+    made = plan(target="ws://127.0.0.1:81", infer_port=9100)
+    assert (made.name, made.infer_port, made.cpus) == ("external-external-quick", 9100, None)

@@ -1,0 +1,172 @@
+"""What the cliff's evidence is said to mean; the committed page and pictures are what the committed evidence gives."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiment.ask.config import CHECKOUT, load_config
+from experiment.ask.schema import ConfigError
+from experiment.store.runs import read_run
+from profiles.__main__ import GENERATED
+from profiles.cliff import hazard
+from profiles.cliff.evidence import compact, keep, read_evidence
+from profiles.cliff.figures import draw_all
+from profiles.cliff.gap import take_apart
+from profiles.cliff.page import cell_rates, lives, page, verdict
+from profiles.cliff.run import announce
+from tests.experiment import invented
+
+FINDING = {"kind": "lost wake-up", "what": "coroutine app waits for a future that is done", "stack": ["app (app.py:7)"]}
+
+
+def cell(stalls: int, frames: int, **factors: Any) -> dict[str, Any]:
+    lives = [[frames // (stalls + 1), True] for _ in range(stalls)] + [
+        [frames - stalls * (frames // (stalls + 1)), False]
+    ]
+    looks = [[FINDING]] * min(stalls, 3)
+    turn = {"seconds": 20.0, "frames": frames, "stalls": stalls, "lives": lives, "findings": looks}
+    return {
+        "factors": {"about": "invented", **factors},
+        "interpreter": {"tag": "3.14.7t", "prefix": "somebody's own folder", "packages": {"granian": "2.7.4"}},
+        "refused": None,
+        "turns": [turn],
+    }
+
+
+def evidence() -> dict[str, Any]:
+    point = {
+        "variant": "mt-2.7.4",
+        "timing": "burst",
+        "shape": "cpuset-2",
+        "sessions": 150,
+        "refused": None,
+        "interpreter": None,
+        "load": {
+            "frames": {"sent": 100_000},
+            "newest_ms": {"p50": 98.0, "p95": 140.0},
+            "stalls": {"count": 2},
+        },
+        "failure_details": [{"session": 1, "failure": "stalled", "at_s": 9.0, "detail": ""}],
+        "timeline": [[1, 150, 98.0, 140.0], [2, 148, 97.0, 141.0]],
+        "findings": [FINDING],
+        "sockets": [{"recv_queue_bytes": 64000}],
+    }
+    refused = {**cell(0, 1), "turns": [], "refused": "no wheel for it"}
+    return {
+        "started": "2026-11-24T04:05:06+00:00",
+        "finished": True,
+        "machine": {"cpus": 2, "cpu_model": "Invented", "kernel": "6.18.0-1", "hostname": "secret"},
+        "settings": {
+            "reference": "2.7.4",
+            "clients": 4,
+            "turns": 1,
+            "turn_s": 20,
+            "fraction": 0.1,
+            "shape": "cpuset-2",
+            "sessions": 150,
+        },
+        "cells": {
+            "2.7.4": cell(20, 200_000),
+            "2.8.0": cell(1, 200_000),
+            "2.8.1": cell(0, 1_000_000),
+            "newest": cell(0, 100_000),
+            "2.7.4 uvloop": refused,
+        },
+        "points": [point],
+    }
+
+
+def test_verdicts_follow_from_counts_and_intervals() -> None:
+    cells = {cell.name: cell for cell in cell_rates(evidence())}
+    assert {name: found.verdict for name, found in cells.items()} == {
+        "2.7.4": "affected",
+        "2.8.0": "affected",
+        "2.8.1": "unaffected",
+        "newest": "not resolved",
+    }
+    assert cells["2.7.4"].ratio is None
+    ratio = cells["2.8.1"].ratio
+    assert ratio is not None
+    assert ratio.high < 0.1
+    assert (cells["2.7.4"].lost, cells["2.7.4"].looks) == (3, 3)
+
+
+def test_without_a_stall_in_the_reference_nothing_is_cleared() -> None:
+    none = hazard.poisson_rate(0, 1e9)
+    assert verdict(none, none, 0.1) == "not resolved"
+    changed = evidence()
+    changed["cells"]["2.7.4"] = cell(0, 10)
+    assert "do not settle it" in page(changed, None, [], None)
+
+
+def test_every_life_counts_for_survival() -> None:
+    frames, stalled = lives(evidence(), "2.7.4")
+    assert len(frames) == 21
+    assert sum(stalled) == 20
+
+
+def test_the_page_says_what_is_not_known_too() -> None:
+    text = page(compact(evidence()), None, ["a.svg"], None)
+    assert "Affected: 2.7.4, 2.8.0. Unaffected: 2.8.1. Not resolved: newest." in text
+    assert "do not settle it" in text  # the newest version is not cleared
+    assert "2.7.4 uvloop did not run: no wheel for it" in text
+    assert "**lost wake-up**" in text
+    assert "up to 64,000 bytes" in text
+    assert "| under the lock (from 2.8.1) | 0 of " in text
+
+
+def test_compact_evidence_names_no_machine() -> None:
+    text = str(compact(evidence()))
+    assert "somebody" not in text
+    assert "secret" not in text
+
+
+def test_pictures_are_drawn_in_every_format(tmp_path: Path) -> None:
+    written = draw_all(evidence(), None, tmp_path, (".png", ".svg"))
+    assert [path.name for path in written] == ["cliff-rates.png", "cliff-survival.png", "cliff-healthy.png"]
+    assert all(path.with_suffix(".svg").stat().st_size > 1000 for path in written)
+
+
+def test_only_finished_evidence_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="finished `make cliff`"):
+        keep(tmp_path, None, tmp_path)
+    with pytest.raises(ConfigError, match="make cliff"):
+        read_evidence(tmp_path)
+
+
+def test_the_gap_adds_up(tmp_path: Path) -> None:
+    rows = dict.fromkeys(("gil", "st-ft", "mt", "gil-picows"), "cpuset-1")
+    costs = {"gil": 2000.0, "st-ft": 2100.0, "mt": 2300.0, "gil-picows": 900.0}
+    points = {name: invented.ladder_points(us, 500) for name, us in costs.items()}
+    gap = take_apart(read_run(invented.store(tmp_path, invented.manifest(rows), points)))
+    assert gap is not None
+    # The middle of three rounds costs 1.1 of what is given.
+    assert [(step.before, step.after, round(step.middle)) for step in gap.steps] == [
+        ("gil", "st-ft", 110),
+        ("st-ft", "mt", 220),
+    ]
+    assert round(gap.whole.middle) == 330
+    assert round(gap.unexplained) == 0
+    assert "| gil → mt | the whole gap | +330" in gap.text()
+    assert [(step.before, step.after) for step in gap.aside] == [("gil", "gil-picows")]
+
+
+def test_without_both_rows_there_is_no_gap(tmp_path: Path) -> None:
+    rows = {"gil": "cpuset-1", "st-ft": "cpuset-1"}
+    points = {name: invented.ladder_points(2000, 500) for name in rows}
+    assert take_apart(read_run(invented.store(tmp_path, invented.manifest(rows), points))) is None
+
+
+def test_it_says_beforehand_how_long_it_takes() -> None:
+    said = announce(load_config())
+    assert "min. To call a version unaffected takes" in said
+
+
+def test_the_committed_page_is_what_the_committed_evidence_gives(tmp_path: Path) -> None:
+    found, gap = read_evidence()
+    findings = CHECKOUT / "docs" / "findings"
+    pictures = draw_all(found, gap, tmp_path, (".svg",))
+    flames = "flame-graphs.md" if (findings / "flame-graphs.md").exists() else None
+    text = page(found, gap, [picture.name for picture in pictures], flames)
+    assert (findings / "free-threaded-cliff.md").read_text(encoding="utf-8") == f"{GENERATED}\n\n{text}"

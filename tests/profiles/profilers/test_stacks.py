@@ -1,0 +1,59 @@
+"""Collapsed stacks there and back, and into what browsers show."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from profiles.profilers.flamegraph import page, tree
+from profiles.profilers.stacks import Stack, format_collapsed, hottest, parse_collapsed, speedscope, without_folders
+
+STACKS = Counter({("loop-1", "run (a.py:1)", "send (a.py:9)"): 3, ("loop-1", "run (a.py:1)"): 1, ("loop-2", "x"): 6})
+
+
+def test_there_and_back() -> None:
+    assert parse_collapsed(format_collapsed(STACKS)) == STACKS
+
+
+def test_lines_add_up_and_a_broken_one_is_named() -> None:
+    assert parse_collapsed("a;b 1\n\na;b 2\n") == {("a", "b"): 3}
+    with pytest.raises(ValueError, match="line 2"):
+        parse_collapsed("a 1\nno weight here\n")
+
+
+def test_the_hottest_frames_by_their_own_weight() -> None:
+    assert hottest(STACKS, 2) == [("x", 0.6), ("send (a.py:9)", 0.3)]
+    assert hottest({}) == []
+
+
+def test_paths_of_the_machine_are_cut_off() -> None:
+    stacks: dict[Stack, int] = {("t", "f (/srv/py/lib/x.py:1)", "g (/srv/py/lib/site/y.py:2)"): 1}
+    assert without_folders(stacks, ["/srv/py/lib", "/srv/py/lib/site", ""]) == {("t", "f (x.py:1)", "g (y.py:2)"): 1}
+
+
+def test_speedscope_has_a_profile_per_thread_whose_weights_add_up() -> None:
+    value = speedscope(STACKS, "gil")
+    assert [profile["name"] for profile in value["profiles"]] == ["loop-1", "loop-2"]
+    first = value["profiles"][0]
+    assert first["endValue"] == sum(first["weights"]) == 4
+    frames = [frame["name"] for frame in value["shared"]["frames"]]
+    assert [[frames[index] for index in sample] for sample in first["samples"]] == [
+        ["run (a.py:1)", "send (a.py:9)"],
+        ["run (a.py:1)"],
+    ]
+
+
+def test_the_tree_counts_what_runs_through_a_node() -> None:
+    top = tree(STACKS)
+    assert top["v"] == 10
+    assert [(child["n"], child["v"]) for child in top["c"]] == [("loop-1", 4), ("loop-2", 6)]
+
+
+def test_the_page_stands_alone_and_holds_hostile_names() -> None:
+    text = page({("t", "</script><b>&"): 2}, "a <b> title")
+    assert "a &lt;b&gt; title" in text
+    assert not re.search(r"(src|href)=|https?://|@import", text)
+    data = re.search(r'id="data">(.*?)</script>', text, re.DOTALL)
+    assert data is not None
+    assert json.loads(data[1])["tree"]["c"][0]["c"][0]["n"] == "</script><b>&"

@@ -1,0 +1,1 @@
+"""FastAPI on Granian: the stock stack. `python -m variants.asgi --help`."""

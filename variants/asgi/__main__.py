@@ -1,0 +1,44 @@
+"""Start Granian with the stock application. Options only; the work is in `app.py`."""
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, TaskImpl
+
+from variants.shared.clients import TRANSPORTS
+from variants.shared.options import HostOptions
+
+_MOST_CONNECTIONS = 65_536
+"""Granian holds back requests past `backpressure` per worker, and an open WebSocket is a request to it. Its default
+(the backlog, 1024) would be a ceiling of its own."""
+
+
+def main() -> None:
+    """Serve until a signal ends the process.
+
+    A Granian worker is one event loop: a thread of this process on a free-threaded build, a spawned child on a GIL
+    build (then stop the whole cgroup, not this process alone).
+    """
+    options = HostOptions.parse(
+        loops=("uvloop", "asyncio"),
+        transports=TRANSPORTS,
+        factors=("runtime", "runtime_threads", "task_impl", "receive_delay_us"),
+    )
+    options.to_environment()
+    Granian(
+        "variants.asgi.app:create_app",
+        factory=True,
+        address=options.host,
+        port=options.port,
+        interface=Interfaces.ASGI,
+        workers=options.loops,
+        runtime_mode=RuntimeModes(options.runtime),
+        runtime_threads=options.runtime_threads,
+        task_impl=TaskImpl(options.task_impl),
+        loop=Loops(options.loop),
+        http=HTTPModes.http1,
+        backlog=4096,
+        backpressure=_MOST_CONNECTIONS,
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()

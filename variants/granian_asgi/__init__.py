@@ -1,1 +1,0 @@
-"""FastAPI on Granian: the stock stack. `python -m variants.granian_asgi --help`."""
