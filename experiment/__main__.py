@@ -2,7 +2,7 @@
 
 import sys
 
-from experiment.cli.app import main
+from experiment.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -32,11 +32,11 @@ _FLUSH_BUFFERS = 64
 class Connection:
     """One session. `open` begins it; `on_event` and `on_time` move it on; `state` says where it is."""
 
-    def __init__(self, session: int, shared: Shared) -> None:
+    def __init__(self, session: int, shared: "Shared[Connection]") -> None:
         self.state = State.CONNECTING
         self.ledger = SessionLedger(session)
         self.since_s = 0.0  # when `state` was entered
-        self.slot: Slot | None = None
+        self.slot: Slot[Connection] | None = None
         self.place = 0
         self._shared = shared
         self._rounds_at_join = 0
@@ -97,7 +97,7 @@ class Connection:
 
     # Audio
 
-    def join(self, slot: Slot, cycle: Any, lead_s: float) -> None:
+    def join(self, slot: "Slot[Connection]", cycle: Any, lead_s: float) -> None:
         """Have `slot` send this session's frames, `cycle` giving them from frame 1 on."""
         assert self._sock is not None
         self.slot, self.place = slot, len(slot.connections)

@@ -8,14 +8,14 @@ import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 from websockets.uri import WebSocketURI
 
 from loadgen.samples import Row
 
-if TYPE_CHECKING:
-    from loadgen.connection import Connection
+C = TypeVar("C")
+"""A connection: what it is and does is not known here."""
 
 # Ours, not the gateway's: EADDRNOTAVAIL is running out of local ports, which go the way of descriptors.
 _OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL))
@@ -47,7 +47,7 @@ class State(Enum):
     DONE = auto()
 
 
-class Slot:
+class Slot(Generic[C]):
     """The sessions that send in the same millisecond of every 20 (of every burst), as lists for one tight loop.
 
     `rounds` counts how often the slot was served; `lead_s` is how far before the slot's beginning its earliest frame
@@ -57,7 +57,7 @@ class Slot:
     __slots__ = ("connections", "cycles", "lead_s", "rounds", "sends")
 
     def __init__(self) -> None:
-        self.connections: list[Connection] = []
+        self.connections: list[C] = []
         self.sends: list[Callable[[bytes], int]] = []
         self.cycles: list[Any] = []
         self.rounds = 0
@@ -83,7 +83,7 @@ class Exhaustion:
 
 
 @dataclass(slots=True)
-class Shared:
+class Shared(Generic[C]):
     """What all connections of a worker write to. `clock` gives seconds since t0."""
 
     uri: WebSocketURI
@@ -95,6 +95,6 @@ class Shared:
     rows: list[Row]
     recent_newest_ms: list[float]
     blocked_ms: list[tuple[float, float]]  # (due, milliseconds late) of each frame that found its socket full
-    by_fd: dict[int, "Connection"]
-    blocked: set["Connection"]
+    by_fd: dict[int, C]
+    blocked: set[C]
     exhaustion: Exhaustion

@@ -113,7 +113,7 @@ class Worker:
         self._t0 = 0.0
         self._rows: list[Row] = []
         self._recent_newest_ms: list[float] = []
-        self._shared = Shared(
+        self._shared: Shared[Connection] = Shared(
             uri=uri,
             address=address,
             family=family,
@@ -132,7 +132,7 @@ class Worker:
         self._connections = [Connection(session, self._shared) for _, session in mine]
         self._offsets_s = [offset_s for offset_s, _ in mine]
         self._burst_s = (plan.burst_frames - 1) * FRAME_INTERVAL_S  # from a burst's first due time to its last
-        self._slots = [Slot() for _ in range(SLOTS_PER_FRAME * plan.burst_frames)]
+        self._slots: list[Slot[Connection]] = [Slot() for _ in range(SLOTS_PER_FRAME * plan.burst_frames)]
         self._joins: dict[int, list[Connection]] = {}  # by the slot in which a session's first frames go out
         self._opening: set[Connection] = set()
         self._open = 0
@@ -255,7 +255,7 @@ class Worker:
         if connection.state is not before:
             self._moved(connection, before)
 
-    def _join(self, slot: Slot, index: int) -> None:
+    def _join(self, slot: Slot[Connection], index: int) -> None:
         for connection in self._joins.pop(index):
             if connection.state is State.STREAMING:
                 start_s = connection.ledger.start_s

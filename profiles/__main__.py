@@ -7,16 +7,11 @@ from typing import Annotated
 import anyio
 import typer
 
-from experiment.ask.config import CHECKOUT, load_config
-from experiment.ask.schema import ConfigError
+from experiment.ask import Ask, ConfigError, load_config, numbers
 from experiment.host import ShapeRefused
-from experiment.report.tables import lines_table, report_console
-from experiment.run.campaign import Ask, make_campaign
-from experiment.run.probe import ProbeError
-from experiment.run.progress import Display
-from experiment.setup import SetupError, ensure
-from experiment.setup.handover import run_in_foreground
-from experiment.store.folders import read_json, write_json
+from experiment.report import lines_table, report_console
+from experiment.run import Display, ProbeError, make_campaign
+from experiment.setup import CHECKOUT, SetupError, ensure, read_json, run_in_foreground, write_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 BEGIN, END = "<!-- cliff:begin, written by `python -m profiles publish` -->", "<!-- cliff:end -->"
@@ -37,18 +32,17 @@ def profile(
     """Profile a variant around the measured window of one point, and say how much that slowed it."""
     from profiles.session import run_profile
 
-    config = load_config()
-    defaults = config.defaults
     ask = Ask(
         "profile",
-        (variant or defaults.variant,),
-        (shape or defaults.shape,),
-        timing or defaults.timing,
-        sessions=sessions,
+        (variant,) if variant else None,
+        (shape,) if shape else None,
+        timing,
+        numbers(sessions),
         harness=harness,
     )
+    campaign = make_campaign(load_config(), ask, results)
     with Display() as display:
-        folder = anyio.run(run_profile, make_campaign(config, ask, results), profiler, display)
+        folder = anyio.run(run_profile, campaign, profiler, display)
     for file in sorted((folder.path / "profile").iterdir()):
         print(file)
     print(f"RESULT {folder.path}")
@@ -105,7 +99,7 @@ def publish(
     gap: Annotated[Path | None, typer.Option(help="Folder of a comparison of gil, mt and rows between.")] = None,
 ) -> None:
     """Keep the cliff's evidence; write docs/findings/free-threaded-cliff.md, its pictures and the README's line."""
-    from experiment.report.pages.publish import put_in_readme
+    from experiment.report import put_in_readme
     from profiles.cliff.evidence import keep, read_evidence
     from profiles.cliff.figures import draw_all
     from profiles.cliff.page import headline, page

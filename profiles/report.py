@@ -16,13 +16,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiment.ask.config import CHECKOUT
-from experiment.report.capacity import draw, text, write_capacity
-from experiment.report.comparison import compare
-from experiment.report.figures import rows_figure, save
-from experiment.report.tables import markdown
-from experiment.store.folders import read_json, write_json
-from experiment.store.runs import MACHINE_KEYS, read_run
+from experiment.report import compare, draw, markdown, rows_figure, save, text, write_capacity
+from experiment.setup import CHECKOUT, read_json, write_json
+from experiment.store import MACHINE_KEYS, read_run
 from profiles.cliff.evidence import EVIDENCE, compact
 from profiles.cliff.figures import draw_all
 from profiles.cliff.page import page as cliff_page
@@ -153,15 +149,22 @@ def _versions(manifest: Mapping[str, Any]) -> str:
 
 
 def _again(manifest: Mapping[str, Any], profiler: str | None = None) -> str:
-    ask = manifest["ask"]
-    options = [f"SHAPE={','.join(ask['shapes'])}", f"TIMING={ask['timing']}"]
-    options.insert(0, f"{'VARIANTS' if ask['verb'] == 'compare' else 'VARIANT'}={','.join(ask['variants'])}")
-    options += [f"{name.upper()}={ask[name]}" for name in ("sessions", "harness") if ask.get(name)]
+    ask, rows = manifest["ask"], manifest["rows"].values()
+    variants, shapes = (dict.fromkeys(row[key]["name"] for row in rows) for key in ("variant", "shape"))
+    timing = f"TIMING={manifest['timing']['name']}"
+    options = [f"{'VARIANTS' if ask['verb'] == 'compare' else 'VARIANT'}={','.join(variants)}"]
+    options += [f"SHAPE={','.join(shapes)}", timing]
+    options += [f"{name.upper()}={_typed(ask[name])}" for name in ("sessions", "harness") if ask.get(name)]
     if profiler is not None:
         options.append(f"PROFILER={profiler}")
     if ask["verb"] == "reproduce":
-        options = [f"TIMING={ask['timing']}"]
+        options = [timing]
     return f"## How to run it again\n\n    make {ask['verb']} {' '.join(options)}"
+
+
+def _typed(value: str | list[int]) -> str:
+    """As on the command line."""
+    return value if isinstance(value, str) else ",".join(map(str, value))
 
 
 def _shown(pictures: list[Path]) -> list[str]:

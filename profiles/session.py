@@ -5,7 +5,7 @@ What it cost is the second point's CPU time per session-second over the first's.
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,27 +13,39 @@ from typing import Any
 
 import anyio.to_thread
 
-from experiment.ask.config import CHECKOUT
-from experiment.ask.plan import Plan
-from experiment.ask.schema import ConfigError
-from experiment.host import Role, Run, clean_leftovers, facts, raise_descriptor_limit
-from experiment.run.campaign import Campaign
-from experiment.run.conformance import on_harness_cpus
-from experiment.run.hygiene import as_facts, findings
-from experiment.run.launch import Launch, prepare
-from experiment.run.manifest import make_manifest, packages
-from experiment.run.point import point_seconds, run_point
-from experiment.run.progress import Display
-from experiment.run.stand import HARNESS_PYTHON
-from experiment.setup import describe
-from experiment.store.folders import RunFolder, write_json
+from experiment.ask import ConfigError, Plan
+from experiment.host import Role, Run, clean_leftovers, facts
+from experiment.run import (
+    HARNESS_PYTHON,
+    Campaign,
+    Display,
+    Launch,
+    as_facts,
+    findings,
+    make_manifest,
+    on_harness_cpus,
+    prepare,
+    run_point,
+)
+from experiment.setup import CHECKOUT, describe, packages, write_json
+from experiment.store import RunFolder
+from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
 from profiles.profilers.flamegraph import page
-from profiles.profilers.kinds import HOLD_STALLED_S, PROFILERS, Forensics, Profiler, Target
+from profiles.profilers.kinds import Memray, Profiler, PySpy, Remote, Sched, Target
 from profiles.profilers.stacks import format_collapsed, hottest, parse_collapsed, speedscope, without_folders
 
 _PATHS = (
     "import sysconfig, json; p = sysconfig.get_paths(); print(json.dumps([p['purelib'], p['platlib'], p['stdlib']]))"
 )
+
+
+PROFILERS: dict[str, Callable[[], Profiler]] = {
+    "py-spy": PySpy,
+    "remote": Remote,
+    "sched": Sched,
+    "memray": Memray,
+    "forensics": Forensics,
+}
 
 
 class Around:
@@ -73,19 +85,18 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     if profiler_name == "forensics":
         plan = replace(plan, hold_stalled_s=HOLD_STALLED_S)
     started = datetime.now().astimezone()
-    notes = clean_leftovers(plan.results)
+    notes = clean_leftovers(campaign.results)
     assert plan.variant is not None
     launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
     harness = describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}
-    folder = RunFolder.create(plan.results, f"{profiler_name}-{campaign.name}", started)
+    folder = RunFolder.create(campaign.results, f"{profiler_name}-{campaign.name}", started)
     place = folder.path / "profile"
     place.mkdir()
     sessions = plan.sessions[0]
     profiler = PROFILERS[profiler_name]()
     around = Around(profiler, launch, place)
-    raise_descriptor_limit()
     with on_harness_cpus(plan):
-        async with Run(plan.results) as run:
+        async with Run(campaign.results) as run:
             machine = facts(run.host)
             hygiene = as_facts(findings(machine, plan.cpus, sessions))
             folder.write_manifest(
@@ -93,7 +104,7 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
             )
             points = []
             for title, observer in (("unprofiled", None), (profiler_name, around)):
-                with display.stage(f"{sessions} sessions, {title}", point_seconds(plan)) as stage:
+                with display.stage(f"{sessions} sessions, {title}", plan.point_s) as stage:
                     point = await run_point(
                         run, plan, launch, sessions, folder.point(row.label, sessions), stage, observer
                     )

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from simulator.server import PortTaken, ServerSettings, free_port, serve
+from simulator.port import PortTaken, free_port
+from simulator.server import ServerSettings, serve
 from simulator.service_time import ServiceTimeSettings
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

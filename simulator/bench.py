@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from simulator.server import free_port
+from simulator.port import free_port
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"

@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import resource
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -32,10 +31,6 @@ DESCRIPTORS_PERIOD_S = 0.5
 CPU_PASSES_DEFAULT = "4"
 CPU_PASSES_MAX = 64
 JSON_HEADERS = [("content-type", "application/json")]
-
-
-class PortTaken(OSError):
-    """Something listens there already."""
 
 
 class BadPasses(ValueError):
@@ -198,21 +193,6 @@ def _cpu_passes(header: str | None) -> int:
 
 def _answer(proto: HTTPProtocol, status: int, value: Any) -> None:
     proto.response_bytes(status, JSON_HEADERS, json.dumps(value).encode())
-
-
-def free_port(host: str, port: int) -> int:
-    """`port`, or with 0 one that is free. PortTaken where another process listens: Granian would share the port with it
-    (SO_REUSEPORT), and each of the two would get half of the connections."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError as error:
-            raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}; stop what listens there") from None
-        bound: int = probe.getsockname()[1]
-        return bound
 
 
 async def serve(settings: ServerSettings, on_listening: Callable[[], None]) -> None:

@@ -25,6 +25,28 @@ GATEWAY_MAY_IMPORT = {
     *("operator", "re", "struct", "types", "typing"),
 }
 
+ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
+    "experiment": {
+        "setup": (),
+        "host": ("setup",),
+        "ask": ("host", "setup"),
+        "search": ("ask",),
+        "store": ("ask", "host", "setup"),
+        "run": ("search", "store", "ask", "host", "setup"),
+        "bench": ("run", "store", "ask", "host", "setup"),
+        "report": ("search", "store", "ask", "host", "setup"),
+        "cli": ("run", "report", "bench", "search", "store", "ask", "host", "setup"),
+    },
+    "profiles": {"profilers": (), "forensics": ("profilers",), "cliff": ("profilers", "forensics")},
+}
+"""The rooms of a folder, and which of its rooms each may import. What lies beside the rooms is below or above them all:
+`experiment.terms` and `experiment.phases` import nothing, and `profiles`' own files are free."""
+
+DOORS = {"bench": "suite"}
+"""The one file of a room of `experiment` that others import; `__init__` where it is not named here."""
+MOST_MODULES = 15
+"""Side by side in a folder."""
+
 PURE = (
     "simulator.stub",
     "simulator.service_time",
@@ -32,13 +54,15 @@ PURE = (
     "loadgen.ledger",
     "loadgen.messages",
     "loadgen.stalls",
+    "experiment.ask.schema",
+    "experiment.phases",
     "experiment.report.costs",
-    "experiment.search.ladder",
-    "experiment.store.merge",
-    "experiment.search.points",
     "experiment.report.statistics",
     "experiment.run.verdict",
-    "experiment.ask.schema",
+    "experiment.search.ladder",
+    "experiment.search.points",
+    "experiment.store.merge",
+    "experiment.terms",
     "profiles.cliff.hazard",
 )
 """Bytes, times and settings in, values out: nothing that these import, however far away, may do I/O."""
@@ -132,6 +156,9 @@ def violations(modules: dict[str, Module]) -> list[str]:
         found += _gateway(module)
         found += _config(module)
         found += _shape(module)
+        found += _rooms(module, modules)
+    found += _circles(modules)
+    found += _crowds(modules)
     for name in PURE:
         if name in modules:
             found += _purity(name, modules)
@@ -153,6 +180,108 @@ def _arrows(module: Module) -> Iterator[str]:
     for target, line in module.imports.items():
         if target.partition(".")[0] in PACKAGES and not allowed(module.name, target):
             yield f"{module.path}:{line}: {module.name} must not import {target}"
+
+
+def needed(module: Module, modules: dict[str, Module]) -> dict[str, int]:
+    """The modules of the repository that one needs, by name, with the line. `from package import name` needs the module
+    of that name where there is one; else, where the package only re-exports it, the module that it comes from."""
+    found: dict[str, int] = {}
+    for target, line in module.imports.items():
+        parent, _, name = target.rpartition(".")
+        if target in modules:
+            if not _is_package(modules[target]) or not any(f"{target}." in other for other in module.imports):
+                found.setdefault(target, line)
+        elif parent in modules and _is_package(modules[parent]):
+            found.setdefault(_origin(modules[parent], name, modules), line)
+        elif parent in modules:
+            found.setdefault(parent, line)
+    found.pop(module.name, None)
+    return found
+
+
+def _is_package(module: Module) -> bool:
+    return module.path.endswith("__init__.py")
+
+
+def _origin(package: Module, name: str, modules: dict[str, Module]) -> str:
+    """The module that a package takes `name` from; the package itself where that is not seen."""
+    for target in package.imports:
+        parent, _, given = target.rpartition(".")
+        if given == name and parent in modules and parent != package.name:
+            return parent
+    return package.name
+
+
+def _room(name: str) -> tuple[str, str]:
+    """The folder with rooms and the room that a module lives in; ("", "") for any other."""
+    folder, _, rest = name.partition(".")
+    room = rest.partition(".")[0]
+    return (folder, room) if room in ROOMS.get(folder, {}) else ("", "")
+
+
+def _rooms(module: Module, modules: dict[str, Module]) -> Iterator[str]:
+    """Arrows between rooms point one way, and enter a room of `experiment` by its door."""
+    folder, room = _room(module.name)
+    for target, line in module.imports.items():
+        to_folder, to_room = _room(target)
+        if not to_room or (to_folder, to_room) == (folder, room) or module.top in ("tests", "notebooks"):
+            continue
+        if folder == to_folder and to_room not in ROOMS[folder][room]:
+            may = ", ".join(ROOMS[folder][room]) or "none"
+            yield f"{module.path}:{line}: {folder}/{room} must not import {target}; of the rooms it may: {may}"
+        door = f"{to_folder}.{to_room}" + (f".{DOORS[to_room]}" if to_room in DOORS else "")
+        behind = target in modules and target not in (door, f"{to_folder}.{to_room}")
+        package, _, name = target.rpartition(".")
+        if behind and package == door and _origin(modules[door], name, modules) != door:
+            # A function of its module's name, unless more of the module is imported.
+            behind = any(other.startswith(f"{target}.") for other in module.imports)
+        if to_folder == "experiment" and behind and module.name != "experiment.__main__":
+            yield f"{module.path}:{line}: {target} is not a door; import from {door}"
+    if module.name in ("experiment.terms", "experiment.phases"):
+        for target, line in module.imports.items():
+            if target.partition(".")[0] in PACKAGES:
+                yield f"{module.path}:{line}: {module.name} lies below every room and must not import {target}"
+
+
+def _circles(modules: dict[str, Module]) -> Iterator[str]:
+    """Files that need each other, however far around: each circle once, at its first file (Tarjan's components)."""
+    graph = {name: sorted(needed(module, modules)) for name, module in modules.items()}
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    waiting: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        waiting.append(name)
+        for other in graph[name]:
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in waiting:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            place = waiting.index(name)
+            found.append(sorted(waiting[place:]))
+            del waiting[place:]
+
+    for name in graph:
+        if name not in index:
+            visit(name)
+    for circle in found:
+        if len(circle) > 1:
+            yield f"{modules[circle[0]].path}:1: a circle of files: {', '.join(circle)}"
+
+
+def _crowds(modules: dict[str, Module]) -> Iterator[str]:
+    """A folder with too many modules side by side has outgrown its name; `__init__` and `__main__` do not count."""
+    folders: dict[str, int] = {}
+    for module in modules.values():
+        folder, _, file = module.path.rpartition("/")
+        folders[folder] = folders.get(folder, 0) + (not file.startswith("__"))
+    for folder, count in folders.items():
+        if count > MOST_MODULES:
+            yield f"{folder}:1: {count} modules side by side; make rooms for more than {MOST_MODULES}"
 
 
 def _gateway(module: Module) -> Iterator[str]:
@@ -211,7 +340,8 @@ def _shape(module: Module) -> Iterator[str]:
 
 
 def _purity(name: str, modules: dict[str, Module]) -> Iterator[str]:
-    """No I/O module is reached from a pure one, directly or through its neighbours."""
+    """No I/O module is reached from a pure one, directly or through what it needs. What a room's door re-exports beside
+    that is not counted: it is imported, and not used."""
     ways: dict[str, str] = {name: name}
     pending = [name]
     while pending:
@@ -220,14 +350,8 @@ def _purity(name: str, modules: dict[str, Module]) -> Iterator[str]:
         for target, line in module.imports.items():
             if target.partition(".")[0] in IO_MODULES:
                 yield f"{module.path}:{line}: {name} is pure, and reaches {target} ({way})"
-            for part in _packages_and_module(target):
-                if part in modules and part not in ways:
-                    ways[part] = f"{way} → {part}"
-                    pending.append(part)
+        for part in needed(module, modules):
+            if part not in ways:
+                ways[part] = f"{way} → {part}"
+                pending.append(part)
         yield from _builtins(module, IO_BUILTINS)
-
-
-def _packages_and_module(target: str) -> Iterator[str]:
-    """Importing a.b.c runs a, then a.b, then a.b.c."""
-    parts = target.split(".")
-    return (".".join(parts[: n + 1]) for n in range(len(parts)))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.architecture import PACKAGES, PURE, Module, read_module, read_tree, violations
+from tests.architecture import MOST_MODULES, PACKAGES, PURE, Module, read_module, read_tree, violations
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,6 +64,29 @@ OFFENCES: dict[str, tuple[str, str, str]] = {
         "only experiment.a",
     ),
     "a path to it": ("loadgen/x.py", "def f(p):\n    return p / 'experiments.toml'", "only experiment.ask.c"),
+    # Rooms: arrows point one way, and enter by the door.
+    "setup → host": ("experiment/setup/x.py", "from experiment.host import Run", "setup must not import"),
+    "host → ask": ("experiment/host/x.py", "from experiment.ask import Plan", "host must not import"),
+    "ask → store": ("experiment/ask/x.py", "from experiment.store import read_run", "ask must not import"),
+    "search → store": ("experiment/search/x.py", "from experiment.store import Point", "search must not import"),
+    "store → search": ("experiment/store/x.py", "from experiment.search import bracket", "store must not import"),
+    "store → report": ("experiment/store/x.py", "from experiment.report import text", "store must not import"),
+    "run → report": ("experiment/run/x.py", "from experiment.report import text", "run must not import"),
+    "run → bench": ("experiment/run/x.py", "import experiment.bench.suite", "run must not import"),
+    "report → run": ("experiment/report/x.py", "from experiment.run import Display", "report must not import"),
+    "report → bench": ("experiment/report/x.py", "import experiment.bench.meter", "report must not import"),
+    "bench → report": ("experiment/bench/x.py", "from experiment.report import markdown", "bench must not import"),
+    "run → cli": ("experiment/run/x.py", "from experiment.cli import main", "run must not import"),
+    "past a door": ("experiment/run/x.py", "from experiment.store.runs import read_run", "is not a door"),
+    "past a door, from outside": ("profiles/x.py", "from experiment.run.point import run_point", "is not a door"),
+    "past bench's door": ("experiment/cli/x.py", "from experiment.bench.meter import Meter", "is not a door"),
+    "terms → a room": ("experiment/terms.py", "from experiment.ask import Slo", "below every room"),
+    "profilers → forensics": (
+        "profiles/profilers/x.py",
+        "from profiles.forensics.capture import capture",
+        "profilers must not import",
+    ),
+    "forensics → cliff": ("profiles/forensics/x.py", "import profiles.cliff.hunt", "forensics must not import"),
     # Notebooks, tests.
     "experiment → notebooks": ("experiment/x.py", "import notebooks.cliff", "import notebooks"),
     "tests → notebooks": ("tests/x.py", "import notebooks", "import notebooks"),
@@ -130,12 +153,30 @@ def test_io_in_a_pure_module_is_seen(copy: Copy, name: str, source: str) -> None
         ("simulator.stub", "simulator.server"),
         ("loadgen.schedule", "loadgen.worker"),
         ("loadgen.ledger", "loadgen.connection"),
-        ("experiment.run.verdict", "experiment.store.folders"),
+        ("experiment.run.verdict", "experiment.run.stand"),
     ],
 )
 def test_an_io_neighbour_of_a_pure_module_is_seen(copy: Copy, name: str, neighbour: str) -> None:
     found = copy.added(f"{name.replace('.', '/')}.py", f"import {neighbour}")
     assert [v for v in found if f"{name} is pure" in v and f"{name} → " in v and neighbour in v]
+
+
+def test_a_circle_is_seen(copy: Copy) -> None:
+    found = copy.added("loadgen/schedule.py", "from loadgen.samples import merge")
+    assert [v for v in found if "a circle of files" in v and "loadgen.samples, loadgen.schedule" in v]
+    for_types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from experiment.run import run_point"
+    assert [v for v in copy.added("experiment/run/launch.py", for_types) if "a circle of files" in v]
+
+
+def test_a_crowd_is_seen(copy: Copy) -> None:
+    folder = copy.root / "simulator"
+    for number in range(MOST_MODULES):
+        (folder / f"more_{number}.py").write_text('"""More."""\n')
+    try:
+        assert [v for v in violations(read_tree(copy.root)) if "simulator" in v and "modules side by side" in v]
+    finally:
+        for number in range(MOST_MODULES):
+            (folder / f"more_{number}.py").unlink()
 
 
 def test_what_is_allowed_is_not_seen(copy: Copy) -> None:

@@ -1,0 +1,48 @@
+"""`experiments.toml` as typed tables, and what was asked for, resolved once into rows and points. Re-exports only."""
+
+from experiment.ask.asked import Ask, asked, names, numbers
+from experiment.ask.config import load_config
+from experiment.ask.plan import EXTERNAL, Address, Plan
+from experiment.ask.reproduce import SHAPES, STAND_INS, ask_to_reproduce, shapes
+from experiment.ask.resolve import Resolved, Row, resolve, resolve_one
+from experiment.ask.schema import (
+    Cell,
+    Cliff,
+    CliffPoint,
+    Config,
+    ConfigError,
+    Foreign,
+    Harness,
+    Ladder,
+    Slo,
+    Variant,
+)
+
+__all__ = [
+    "EXTERNAL",
+    "SHAPES",
+    "STAND_INS",
+    "Address",
+    "Ask",
+    "Cell",
+    "Cliff",
+    "CliffPoint",
+    "Config",
+    "ConfigError",
+    "Foreign",
+    "Harness",
+    "Ladder",
+    "Plan",
+    "Resolved",
+    "Row",
+    "Slo",
+    "Variant",
+    "ask_to_reproduce",
+    "asked",
+    "load_config",
+    "names",
+    "numbers",
+    "resolve",
+    "resolve_one",
+    "shapes",
+]

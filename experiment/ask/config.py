@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from experiment.ask.schema import Config, ConfigError
+from experiment.setup import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = CHECKOUT / "experiments.toml"
 
 

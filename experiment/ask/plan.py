@@ -1,29 +1,14 @@
-"""What was asked for, made whole: names looked up, the machine's cores dealt out, nothing started yet."""
+"""A row made whole: names looked up, the machine's cores dealt out, its points listed. Nothing is started here."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from experiment.ask.schema import Config, ConfigError, Foreign, Ladder, Shape, Timing, Variant
+from experiment.ask.schema import Config, ConfigError, Foreign, Shape, Timing, Variant
 from experiment.host import CpuPlan, Limits, ShapeRefused, cpu_plan, usable_cpus
 
 EXTERNAL = "external"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The options of a person; None means the default of `experiments.toml`."""
-
-    results: Path
-    variant: str | None = None
-    shape: str | None = None
-    timing: str | None = None
-    sessions: str | None = None
-    """One number of sessions or a list, as typed: "300" or "200,300,400"; for each thread, in a shape of threads."""
-    target: str | None = None
-    """The URL of a gateway that somebody else started."""
-    harness: str | None = None
-    infer_port: int | None = None
+BEFORE_AND_AFTER_S = 9.0
+"""Of a point, roughly, beside its timing: starting and stopping, the last answers, the recomputation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +26,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One experiment, ready to run."""
+    """One row, ready to run."""
 
     config: Config
-    results: Path
     variant_name: str
     variant: Variant | Foreign | None
     """None for a gateway that is not ours to start."""
@@ -52,9 +36,8 @@ class Plan:
     shape: Shape | None
     timing_name: str
     timing: Timing
-    ladder: Ladder
     sessions: tuple[int, ...]
-    """The points asked for; empty leaves the choice to the ladder."""
+    """The points asked for, of all threads together; empty leaves the choice to a ladder."""
     cpus: CpuPlan | None
     """None for an external gateway: the harness then takes any core."""
     target: Address | None
@@ -63,9 +46,9 @@ class Plan:
     """So long the load generator spares a session that stands still every time limit, so that it can be looked at."""
 
     @property
-    def name(self) -> str:
-        """For the run's folder and titles."""
-        return f"{self.variant_name}-{self.shape_name}-{self.timing_name}"
+    def point_s(self) -> float:
+        """How long a point takes, roughly."""
+        return self.timing.total_s + BEFORE_AND_AFTER_S
 
     @property
     def vcpus(self) -> int:
@@ -99,48 +82,54 @@ class Plan:
         return Limits(cpus=None if self.cpus is None else self.cpus.harness)
 
 
-def make_plan(config: Config, request: Request) -> Plan:
-    """Look every name up and deal out the cores.
-
-    Raises:
-        ConfigError: a name, number or URL that is not as expected.
-        ShapeRefused: the machine has too few cores for the shape.
-    """
-    defaults = config.defaults
-    timing_name = request.timing or defaults.timing
-    timing = config.timing(timing_name)
-    target = None if request.target is None else parse_target(request.target)
-    if target is not None and request.variant is not None:
-        raise ConfigError("TARGET is a gateway that already runs, VARIANT one to be started: give one of the two")
-    if target is not None and request.shape is not None:
-        raise ConfigError("SHAPE cannot be given to a gateway that already runs (TARGET): leave one of the two out")
-    if request.harness not in (None, "shared"):
-        raise ConfigError(f"HARNESS: expected 'shared' or nothing, got {request.harness!r}")
-    variant_name = request.variant or defaults.variant
-    variant = None if target else config.variant(variant_name)
-    shape_name = request.shape or defaults.shape
-    shape = None if target else config.shape(shape_name)
-    cpus = None
-    if shape is not None and isinstance(variant, Variant):
-        _check_threads(variant_name, variant, shape_name, shape)
-    if shape is not None:
-        shared = request.harness == "shared"
-        cpus = cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=shared, threads=shape.threads)
-    each = 1 if shape is None else shape.threads or 1
+def external_plan(config: Config, timing: str, sessions: tuple[int, ...], target: str, infer_port: int) -> Plan:
+    """Of a gateway that already runs. Raises ConfigError for a URL that is not as expected."""
     return Plan(
         config=config,
-        results=request.results,
-        variant_name=EXTERNAL if target else variant_name,
+        variant_name=EXTERNAL,
+        variant=None,
+        shape_name=EXTERNAL,
+        shape=None,
+        timing_name=timing,
+        timing=config.timing(timing),
+        sessions=sessions,
+        cpus=None,
+        target=parse_target(target),
+        infer_port=infer_port,
+    )
+
+
+def plan_row(
+    config: Config,
+    variant_name: str,
+    shape_name: str,
+    timing: str,
+    sessions: tuple[int, ...],
+    infer_port: int,
+    *,
+    harness_shared: bool,
+) -> Plan:
+    """Of a row of ours. `sessions` counts for each thread, in a shape of threads.
+
+    Raises:
+        ConfigError: a name that is not known.
+        ShapeRefused: the machine has too few cores for the shape, or the row has not its threads.
+    """
+    variant, shape = config.variant(variant_name), config.shape(shape_name)
+    if isinstance(variant, Variant):
+        _check_threads(variant_name, variant, shape_name, shape)
+    return Plan(
+        config=config,
+        variant_name=variant_name,
         variant=variant,
-        shape_name=EXTERNAL if target else shape_name,
+        shape_name=shape_name,
         shape=shape,
-        timing_name=timing_name,
-        timing=timing,
-        ladder=config.ladder(defaults.ladder),
-        sessions=tuple(sessions * each for sessions in _parse_sessions(request.sessions)),
-        cpus=cpus,
-        target=target,
-        infer_port=config.harness.infer_port if request.infer_port is None else request.infer_port,
+        timing_name=timing,
+        timing=config.timing(timing),
+        sessions=tuple(each * (shape.threads or 1) for each in sessions),
+        cpus=cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=harness_shared, threads=shape.threads),
+        target=None,
+        infer_port=infer_port,
     )
 
 
@@ -167,15 +156,3 @@ def parse_target(url: str) -> Address:
     if parts.scheme not in ("ws", "http") or not parts.hostname or not port or parts.path not in ("", "/", "/ws/stt"):
         raise ConfigError(f"TARGET: expected ws://HOST:PORT of a gateway, got {url!r}")
     return Address(parts.hostname, port)
-
-
-def _parse_sessions(text: str | None) -> tuple[int, ...]:
-    if not text:
-        return ()
-    try:
-        numbers = tuple(int(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 1:
-        raise ConfigError(f"SESSIONS: expected one number or a list such as 200,300,400, got {text!r}")
-    return numbers

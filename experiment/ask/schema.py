@@ -19,13 +19,27 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class VerbDefaults(_Table):
+    """What one verb takes instead, where nothing is said."""
+
+    variants: tuple[str, ...] | None = None
+    timing: str | None = None
+    sessions: tuple[Count, ...] = ()
+    """Points that are measured before the ladder."""
+    sessions_alone: bool = False
+    """Whether points that are named stand alone, without the ladder."""
+    rounds: Count = 1
+    ladder: str | None = None
+    """None: listed points alone."""
+
+
 class Defaults(_Table):
     """What a person gets who sets no option."""
 
     variant: str
     shape: str
     timing: str
-    ladder: str
+    verbs: dict[str, VerbDefaults] = {}
 
 
 class Slo(_Table):

@@ -16,7 +16,8 @@ from typing import Any
 
 from experiment.bench.feeder import LOOPBACK, feeding
 from experiment.bench.floor import arguments, measured
-from experiment.bench.meter import (
+from experiment.bench.meter import Meter
+from experiment.phases import (
     ANSWER,
     CALLS,
     CORE,
@@ -30,7 +31,6 @@ from experiment.bench.meter import (
     TIMERS,
     UNMASK,
     WAKE,
-    Meter,
 )
 from gateway import Session, SessionSettings
 from variants.drain.client import Client

@@ -6,7 +6,6 @@ interpreter whose gateway it feeds.
 
 import multiprocessing
 import os
-import resource
 import select
 import socket
 import time
@@ -58,8 +57,6 @@ def feeding(gateway_port: int, sessions: int) -> Iterator[Feeder]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise OSError(f"expected two cores, one for the gateway and one for its clients; this process may use {cores}")
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     inference = socket.create_server((LOOPBACK, 0), backlog=_BACKLOG)
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("fork")

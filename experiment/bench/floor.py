@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 from experiment.bench.feeder import LOOPBACK, Feeder, feeding
-from experiment.bench.meter import ANSWER, CALLS, KERNEL, LOOP, PARTIAL, POLL, POST, RECEIVE, WAKE, Meter
+from experiment.bench.meter import Meter
+from experiment.phases import ANSWER, CALLS, KERNEL, LOOP, PARTIAL, POLL, POST, RECEIVE, WAKE
 
 WARMUP_S = 3.0
 _ROUND_S = 0.02

@@ -4,13 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-RECEIVE, UNMASK, CORE, POST, ANSWER = "receive", "unmask", "core", "inference send", "inference receive"
-PARTIAL, TIMERS, LOOP, POLL, WAKE = "partial send", "timers", "loop", "poll", "sleep and wake-up"
-PHASES = (RECEIVE, UNMASK, CORE, POST, ANSWER, PARTIAL, TIMERS, LOOP, POLL, WAKE)
-"""What a draining loop's time goes into. Poll and sleep are system calls; of the others some have one inside."""
-KERNEL = " (kernel)"
-CALLS = tuple(phase + KERNEL for phase in (RECEIVE, POST, ANSWER, PARTIAL))
-"""The system call of a phase, counted apart from its Python."""
 _CALIBRATION_CALLS = 20_000
 
 

@@ -21,13 +21,11 @@ import anyio.to_thread
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from experiment.ask.config import load_config
-from experiment.ask.plan import Address, Request, make_plan
+from experiment.ask import Address, Ask, load_config, resolve_one
 from experiment.bench.feeder import UPGRADE
-from experiment.host import Role, Run, Sampler, raise_descriptor_limit
-from experiment.run.conformance import on_harness_cpus
-from experiment.run.launch import prepare
-from experiment.run.stand import Stand, free_port
+from experiment.host import Role, Run, Sampler
+from experiment.run import Stand, on_harness_cpus, prepare
+from simulator.port import free_port
 
 SESSIONS = 240
 STREAM_S = 5.0
@@ -51,8 +49,7 @@ async def measure_reactions(variant: str, folder: Path, report: Callable[[str], 
     Raises:
         ProbeError: simulator or gateway did not get healthy.
     """
-    raise_descriptor_limit()
-    plan = make_plan(load_config(), Request(folder, variant=variant))
+    plan = resolve_one(load_config(), Ask("reactions", (variant,)))
     assert plan.variant is not None
     launch, _ = await anyio.to_thread.run_sync(prepare, plan.variant, report)
     logs = folder / "reactions" / variant

@@ -1,5 +1,5 @@
 """`make bench`: what each part costs alone: core, and draining loop beside the kernel's floor, on both builds; load
-generator, simulator. And what a row's rhythm costs its clients."""
+generator, simulator. And what a row's rhythm costs its clients. It stores; `experiment.report` shows."""
 
 import json
 import subprocess
@@ -8,27 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import pyperf
-from rich import box
-from rich.table import Table
 
-from experiment.ask.config import CHECKOUT
-from experiment.ask.schema import ConfigError
+from experiment.ask import ConfigError
 from experiment.bench.reactions import measure_reactions
-from experiment.host import core_speed, usable_cpus
-from experiment.report.pages.draining import (
-    PHASE_HEADINGS,
-    REACTION_HEADINGS,
-    TOTAL_HEADINGS,
-    phase_lines,
-    reaction_lines,
-    total_lines,
-)
-from experiment.report.tables import lines_table, report_console
-from experiment.run.progress import Display
-from experiment.run.stand import HARNESS_PYTHON
-from experiment.setup import Environment, SetupError, ensure
-from experiment.store.folders import write_json
+from experiment.host import core_speed, raise_descriptor_limit, usable_cpus
+from experiment.run import HARNESS_PYTHON, Display
+from experiment.setup import CHECKOUT, Environment, SetupError, ensure, write_json
 
 PARTS = ("core", "draining", "reactions", "loadgen", "simulator")
 BUILDS = ("3.14", "3.14t")
@@ -38,8 +23,8 @@ DRAINING_TURNS = 2
 REACTION_ROWS = ("gil-h1", "drain", "drain-250")
 
 
-def run_benchmarks(only: tuple[str, ...], display: Display) -> None:
-    """Run the parts asked for (all of them for an empty tuple), one after another.
+def run_benchmarks(only: tuple[str, ...], display: Display) -> Path:
+    """Run the parts asked for (all of them for an empty tuple), one after another; their figures' folder.
 
     Raises:
         ConfigError: a part that is not known.
@@ -49,6 +34,7 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> None:
     chosen = [part for part in PARTS if part in only or not only]
     folder = Path("results") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
+    raise_descriptor_limit()  # its programs inherit it
     if "core" in chosen:
         _core(folder, display)
     if "draining" in chosen:
@@ -58,11 +44,10 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> None:
     for part in ("loadgen", "simulator"):
         if part in chosen:
             subprocess.run([HARNESS_PYTHON, "-m", f"{part}.bench"], cwd=CHECKOUT, check=True)
-    print(f"RESULT {folder}")
+    return folder
 
 
 def _core(folder: Path, display: Display) -> None:
-    suites: dict[str, pyperf.BenchmarkSuite] = {}
     for environment in _environments("core", display):
         tag = environment.interpreter.tag
         display.note(f"session core on CPython {tag}, about 40 s")
@@ -70,15 +55,6 @@ def _core(folder: Path, display: Display) -> None:
         pinned = f"--affinity={max(usable_cpus())}"
         command = [str(environment.python), "-m", "experiment.bench.core", "-q", pinned, "-o", str(file.resolve())]
         subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
-        suites[tag] = pyperf.BenchmarkSuite.load(str(file))
-    table = Table(title="session core, µs (mean ± standard deviation)", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("one")
-    for tag in suites:
-        table.add_column(f"CPython {tag}", justify="right")
-    names = next(iter(suites.values())).get_benchmark_names() if suites else []
-    for name in names:
-        table.add_row(name, *(_cell(suite.get_benchmark(name)) for suite in suites.values()))
-    report_console().print(table)
 
 
 def _draining(folder: Path, display: Display) -> None:
@@ -101,11 +77,6 @@ def _draining(folder: Path, display: Display) -> None:
                     found.append({**facts, **_printed(environment, program, *options)})
             display.note(f"turn {turn + 1} of {DRAINING_TURNS} on CPython {tag} done")
     write_json(folder / "draining.json", {"loops": found, "pauses": pauses})
-    console = report_console()
-    console.print(lines_table("draining loop, µs of CPU per session-second", TOTAL_HEADINGS, total_lines(found)))
-    for tag in dict.fromkeys(entry["tag"] for entry in found):
-        title = f"by phase, {max(DRAINING_SESSIONS)} sessions, CPython {tag}"
-        console.print(lines_table(title, PHASE_HEADINGS, phase_lines(found, tag)))
 
 
 def _printed(environment: Environment, program: str, *options: str) -> dict[str, Any]:
@@ -123,7 +94,6 @@ def _reactions(folder: Path, display: Display) -> None:
         display.note(f"reactions of {row}, about 15 s")
         found[row] = anyio.run(measure_reactions, row, folder, display.note)
     write_json(folder / "reactions.json", found)
-    report_console().print(lines_table("reactions", REACTION_HEADINGS, reaction_lines(found)))
 
 
 def _environments(part: str, display: Display) -> list[Environment]:
@@ -136,7 +106,3 @@ def _environments(part: str, display: Display) -> list[Environment]:
         except SetupError as error:
             display.note(f"the {part} on {build} is left out: {error}")
     return found
-
-
-def _cell(benchmark: pyperf.Benchmark) -> str:
-    return f"{benchmark.mean() * 1e6:.3f} ± {benchmark.stdev() * 1e6:.3f}"

@@ -15,21 +15,15 @@ import anyio
 import typer
 import typer.exceptions
 
-from experiment.ask.config import CHECKOUT, load_config
-from experiment.ask.plan import Plan, Request, make_plan
-from experiment.ask.schema import ConfigError
+from experiment.ask import Ask, ConfigError, Plan, load_config, resolve_one
 from experiment.cli import campaigns, options
 from experiment.cli.exits import BAD_INPUT, CRASH, INTERRUPTED, Stop
 from experiment.host import ShapeRefused
-from experiment.report.screens import show_run
-from experiment.report.tables import lines_table, report_console
-from experiment.run.probe import ProbeError
-from experiment.run.progress import Display
-from experiment.run.runner import NotConforming, run_conformance
-from experiment.setup import SetupError
-from experiment.store import listing
-from experiment.store.runs import read_run
-from experiment.store.runs import runs as read_runs
+from experiment.report import lines_table, report_console, show_bench, show_run
+from experiment.run import Display, NotConforming, ProbeError, run_conformance
+from experiment.setup import CHECKOUT, SetupError
+from experiment.store import HEADINGS, lines, prunable, prune, read_run
+from experiment.store import runs as read_runs
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.callback(invoke_without_command=True)(campaigns.experiment)
@@ -39,7 +33,7 @@ for verb in (campaigns.ladder, campaigns.compare, campaigns.reproduce):
 
 @app.command("results")
 def stored_runs(
-    run: options.Run = None, prune: options.Prune = None, results: options.Results = options.RESULTS
+    run: options.Run = None, older_than: options.Prune = None, results: options.Results = options.RESULTS
 ) -> None:
     """List the stored runs; RUN: make its table and picture again; PRUNE: remove old ones."""
     if run is not None:
@@ -47,16 +41,16 @@ def stored_runs(
         folder = run if run.is_dir() else run.parent
         show_run(found, folder)
         print((folder / "capacity.md").read_text(encoding="utf-8"))
-    elif prune is not None:
-        folders = listing.prunable(results, prune)
+    elif older_than is not None:
+        folders = prunable(results, older_than)
         for folder in folders:
             print(f"remove {folder}")
         if folders and sys.stdin.isatty() and not typer.confirm(f"remove these {len(folders)} runs for good?"):
             raise Stop(BAD_INPUT, "nothing was removed")
-        listing.prune(folders)
-        print(f"{len(folders)} runs begun more than {prune:g} days ago were removed")
+        prune(folders)
+        print(f"{len(folders)} runs begun more than {older_than:g} days ago were removed")
     else:
-        report_console().print(lines_table(f"runs in {results}", listing.HEADINGS, listing.lines(read_runs(results))))
+        report_console().print(lines_table(f"runs in {results}", HEADINGS, lines(read_runs(results))))
 
 
 @app.command()
@@ -67,10 +61,11 @@ def conformance(
     results: options.Results = options.RESULTS,
 ) -> None:
     """The wire contract as a black box, one line per rule."""
-    plan = make_plan(load_config(), Request(results, variant=variant, target=target, infer_port=infer_port))
+    ask = Ask("conformance", (variant,) if variant else None, target=target, infer_port=infer_port)
+    plan = resolve_one(load_config(), ask)
 
     async def suite(plan: Plan, display: Display) -> dict[str, Any]:
-        return await run_conformance(plan, display, print)
+        return await run_conformance(plan, results, display, print)
 
     with Display() as display:
         report = anyio.run(suite, plan, display)
@@ -85,8 +80,8 @@ def publish(
     readme: Annotated[bool, typer.Option("--readme", help="Make it the README's finding, too.")] = False,
 ) -> None:
     """Put a run's figures into docs/findings/, with its compact evidence."""
-    from experiment.report.pages.publish import publish as write
-    from experiment.report.pages.publish import publish_repeats
+    from experiment.report import publish as write
+    from experiment.report import publish_repeats
 
     written = publish_repeats(run, name=name) if len(run) > 1 else write(run[0], name=name, readme=readme)
     for path in written:
@@ -101,7 +96,7 @@ def publish_draining(
     bench: Annotated[Path | None, typer.Option(help="Folder of a `make bench`; without: what is kept.")] = None,
 ) -> None:
     """Write docs/findings/draining.md from comparisons and a bench, and keep their evidence."""
-    from experiment.report.pages.publish import publish_draining as write
+    from experiment.report import publish_draining as write
 
     for path in write(run or [], bench):
         print(path.relative_to(CHECKOUT))
@@ -114,7 +109,7 @@ def publish_foreign(
     ] = None,
 ) -> None:
     """Write docs/findings/other-languages.md from comparisons with foreign rows, and keep their evidence."""
-    from experiment.report.pages.publish import publish_foreign as write
+    from experiment.report import publish_foreign as write
 
     for path in write(run or []):
         print(path.relative_to(CHECKOUT))
@@ -123,7 +118,7 @@ def publish_foreign(
 @app.command()
 def notebooks(run: options.Run = None, results: options.Results = options.RESULTS) -> None:
     """Execute every notebook, without a browser; the executed copies lie in RESULTS/notebooks/."""
-    from experiment.report.notebooks import execute_all
+    from experiment.cli.notebooks import execute_all
 
     for path in execute_all(results / "notebooks", run):
         print(f"executed {path}")
@@ -147,7 +142,9 @@ def bench(
     """Costs of the core, the draining loop, the load generator and the simulator, each alone; reactions of rows."""
     from experiment.bench.suite import run_benchmarks
 
-    run_benchmarks(tuple(only or ()), Display())
+    folder = run_benchmarks(tuple(only or ()), Display())
+    show_bench(folder)
+    print(f"RESULT {folder}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,20 +5,24 @@ from pathlib import Path
 import anyio
 import typer
 
-from experiment.ask.config import load_config
-from experiment.ask.schema import ConfigError
+from experiment.ask import (
+    Ask,
+    Config,
+    ConfigError,
+    ask_to_reproduce,
+    asked,
+    load_config,
+    names,
+    numbers,
+    shapes,
+)
 from experiment.cli import options
 from experiment.cli.exits import ALL_INVALID, CRASH, Stop
-from experiment.report import reproduce as public
-from experiment.report.comparison import compare as compare_runs
-from experiment.report.screens import announce_time, show_comparison, show_plan, show_run
-from experiment.run.campaign import Ask, asked, make_campaign, names
-from experiment.run.progress import Display
-from experiment.run.runner import run_campaign
-from experiment.store.runs import read_run, run_paths
-
-CONFIRM = "confirm"
-"""The ladder of experiments.toml that confirms its edge."""
+from experiment.cli.plans import announce_time, show_plan
+from experiment.report import compare as compare_runs
+from experiment.report import show_comparison, show_run
+from experiment.run import Display, make_campaign, run_campaign
+from experiment.store import read_run, run_paths
 
 
 def experiment(
@@ -37,21 +41,17 @@ def experiment(
     """How many live audio sessions does a gateway hold? Climbs a short ladder of sessions against a fixed SLO."""
     if context.invoked_subcommand is not None:
         return
-    defaults = load_config().defaults
-    if target is not None and (variant or shape):
-        _refuse_target(variant)
     ask = Ask(
         "experiment",
-        (variant or defaults.variant,),
-        (shape or defaults.shape,),
-        timing or defaults.timing,
-        sessions=sessions,
-        ladder=None if sessions else defaults.ladder,
+        _one(variant),
+        _one(shape),
+        timing,
+        numbers(sessions),
         target=target,
         harness=harness,
         infer_port=infer_port,
     )
-    _carry_out(ask, results, resume, dry_run=dry_run)
+    _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
 
 
 def ladder(
@@ -66,29 +66,17 @@ def ladder(
     dry_run: options.DryRun = False,
 ) -> None:
     """Find the ceiling: confirmed ↔ borderline ↔ first solid fail."""
-    defaults = load_config().defaults
-    if target is not None and (variant or shape):
-        _refuse_target(variant)
-    ask = Ask(
-        "ladder",
-        (variant or defaults.variant,),
-        (shape or defaults.shape,),
-        timing or defaults.timing,
-        ladder=CONFIRM,
-        target=target,
-        harness=harness,
-        infer_port=infer_port,
-    )
-    _carry_out(ask, results, resume, dry_run=dry_run)
+    ask = Ask("ladder", _one(variant), _one(shape), timing, target=target, harness=harness, infer_port=infer_port)
+    _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
 
 
 def compare(
     variants: options.Variants = None,
     shape: options.Shape = None,
     timing: options.Timing = None,
-    sessions: options.Sessions = "200",
-    rounds: options.Rounds = 3,
-    ladder: options.Ladder = CONFIRM,
+    sessions: options.Sessions = None,
+    rounds: options.Rounds = None,
+    ladder: options.Ladder = None,
     harness: options.Harness = None,
     runs: options.Runs = None,
     results: options.Results = options.RESULTS,
@@ -106,35 +94,36 @@ def compare(
         raise ConfigError(f"VARIANTS: expected rows to compare, such as gil,mt; known: {known}")
     ask = Ask(
         "compare",
-        names(variants, config.defaults.variant),
-        names(shape, config.defaults.shape),
-        timing or config.defaults.timing,
-        sessions=sessions,
+        names(variants),
+        names(shape),
+        timing,
+        numbers(sessions),
         rounds=rounds,
-        ladder=None if ladder == "no" else ladder,
+        ladder=ladder,
         harness=harness,
     )
-    _carry_out(ask, results, resume, dry_run=dry_run)
+    _carry_out(config, ask, results, resume, dry_run=dry_run)
 
 
 def reproduce(
-    timing: options.Timing = "full",
+    timing: options.Timing = None,
     results: options.Results = options.RESULTS,
     resume: options.Resume = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """The public benchmark's Python rows beside ours, in its shapes, with their ratios."""
-    wanted, said = public.shapes(load_config())
+    config = load_config()
+    wanted, said = shapes(config)
     if said:
         print(said)
-    _carry_out(public.ask(timing or "full", wanted), results, resume, dry_run=dry_run)
+    _carry_out(config, ask_to_reproduce(config, timing, wanted), results, resume, dry_run=dry_run)
 
 
-def _carry_out(ask: Ask, results: Path, resume: Path | None, *, dry_run: bool) -> None:
+def _carry_out(config: Config, ask: Ask, results: Path, resume: Path | None, *, dry_run: bool) -> None:
     """Run a campaign, new or taken up again, and show what came of it."""
     if resume is not None:
         ask, results = asked(resume), resume.parent
-    campaign = make_campaign(load_config(), ask, results)
+    campaign = make_campaign(config, ask, results)
     if dry_run:
         show_plan(campaign, None if resume is None else read_run(resume))
         return
@@ -147,7 +136,7 @@ def _carry_out(ask: Ask, results: Path, resume: Path | None, *, dry_run: bool) -
         folder = anyio.run(run_campaign, campaign, display, resume)
     run = read_run(folder)
     show_run(run, folder)
-    statuses = [point["status"] for row in run.rows for point in row.points]
+    statuses = [point.status for row in run.rows for point in row.points]
     if not statuses:
         reasons = "; ".join(f"{row.name}: {row.refused}" for row in run.rows)
         raise Stop(CRASH, f"no row could run: {reasons}; see {folder}")
@@ -156,7 +145,6 @@ def _carry_out(ask: Ask, results: Path, resume: Path | None, *, dry_run: bool) -
     print(f"RESULT {folder}")
 
 
-def _refuse_target(variant: str | None) -> None:
-    """What a plan says of a TARGET with a VARIANT or SHAPE; the plan itself would not see that they were given."""
-    what = "VARIANT one to be started: give one of the two" if variant else "so SHAPE is not ours to give it"
-    raise ConfigError(f"TARGET is a gateway that already runs, {what}")
+def _one(name: str | None) -> tuple[str, ...] | None:
+    """Of a verb that takes a single one."""
+    return (name,) if name else None

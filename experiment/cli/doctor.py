@@ -4,9 +4,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiment.ask.config import load_config
+from experiment.ask import load_config
 from experiment.host import ShapeRefused, cpu_plan, facts, usable_cpus
-from experiment.run.hygiene import findings
+from experiment.run import findings
 from experiment.setup import survey
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}

@@ -16,7 +16,9 @@ Sessions = Annotated[
         show_default="the ladder chooses",
     ),
 ]
-Rounds = Annotated[int, typer.Option(help="How often each row's cost is measured (ROUNDS).", min=1)]
+Rounds = Annotated[
+    int | None, typer.Option(help="How often each row's cost is measured (ROUNDS).", show_default="3", min=1)
+]
 Ladder = Annotated[str | None, typer.Option(help="Ladder of experiments.toml, or no for none (LADDER).")]
 Target = Annotated[
     str | None, typer.Option(help="ws://HOST:PORT of a gateway that already runs; the verdict is external (TARGET).")
@@ -37,5 +39,7 @@ Resume = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and how long it takes (DRY_RUN=1).")]
 Run = Annotated[Path | None, typer.Option(help="Folder of a run, or its evidence file (RUN).")]
 Runs = Annotated[str | None, typer.Option(help="Stored runs to compare, results/a,results/b (RUNS).")]
-Prune = Annotated[float | None, typer.Option(help="Remove runs begun more than so many days ago (PRUNE).", min=0)]
+Prune = Annotated[
+    float | None, typer.Option("--prune", help="Remove runs begun more than so many days ago (PRUNE).", min=0)
+]
 RESULTS = Path("results")

@@ -17,6 +17,7 @@ import anyio
 from experiment.host.cgroups import PREFIX, Group, make_group, members, remove
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, kill_until_empty
+from experiment.host.machine import raise_descriptor_limit
 from experiment.host.processes import Command, Role
 from experiment.host.procfs import RUN_MARKER, ProcessId, all_stats, boot_id, marker
 
@@ -70,6 +71,7 @@ class Run:
         self._file.unlink(missing_ok=True)
 
     async def __aenter__(self) -> Run:
+        raise_descriptor_limit()  # every role inherits it
         return self
 
     async def __aexit__(

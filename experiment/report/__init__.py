@@ -1,0 +1,38 @@
+"""Statistics, costs, comparisons, figures, pages: reads stored runs and measures nothing. Re-exports only."""
+
+from experiment.report.bench import show_bench
+from experiment.report.capacity import draw, text, write_capacity
+from experiment.report.comparison import compare
+from experiment.report.costs import Spread
+from experiment.report.figures import new_figure, rows_figure, save
+from experiment.report.pages.publish import (
+    publish,
+    publish_draining,
+    publish_foreign,
+    publish_repeats,
+    put_in_readme,
+)
+from experiment.report.screens import show_comparison, show_run
+from experiment.report.tables import lines_table, markdown, report_console
+
+__all__ = [
+    "Spread",
+    "compare",
+    "draw",
+    "lines_table",
+    "markdown",
+    "new_figure",
+    "publish",
+    "publish_draining",
+    "publish_foreign",
+    "publish_repeats",
+    "put_in_readme",
+    "report_console",
+    "rows_figure",
+    "save",
+    "show_bench",
+    "show_comparison",
+    "show_run",
+    "text",
+    "write_capacity",
+]

@@ -1,15 +1,15 @@
 """What a stored run says, as lines of figures: capacity.csv, a Markdown table and the picture. It judges nothing."""
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiment.report.comparison import HEADINGS, compare
 from experiment.report.costs import Spread
+from experiment.report.figures import latency_figure
 from experiment.report.statistics import rate
-from experiment.report.tables import markdown, rate_text, resolution_note
-from experiment.store.runs import StoredRow, StoredRun
+from experiment.report.tables import markdown, number_text, pair_text, rate_text, resolution_note
+from experiment.store import Point, StoredRow, StoredRun
 
 COLUMNS = (
     *("row", "interpreter", "shape", "timing", "sessions", "purpose", "verdict", "newest_p50_ms", "newest_p95_ms"),
@@ -36,35 +36,32 @@ def figures(run: StoredRun) -> list[dict[str, Any]]:
     return [_figures(run, row, point) for row in run.rows for point in row.points]
 
 
-def _figures(run: StoredRun, row: StoredRow, point: Mapping[str, Any]) -> dict[str, Any]:
-    load, gateway = point["load"] or {}, point["gateway"] or {}
-    gates = {gate["name"]: gate["measured"] for gate in point["harness"]}
-    partials, failures = load.get("partials"), load.get("failures_total")
-    known = None if partials is None or failures is None else rate(failures, partials, run.slo.failure_ratio)
-    latencies = {
-        f"{name}_{key}_ms": (load.get(f"{name}_ms") or {}).get(key)
-        for name in ("newest", "oldest")
-        for key in ("p50", "p95")
-    }
+def _figures(run: StoredRun, row: StoredRow, point: Point) -> dict[str, Any]:
+    load, gates = point.load, {gate.key: gate.measured for gate in point.harness}
+    known = None
+    if load.partials is not None and load.failures_total is not None:
+        known = rate(load.failures_total, load.partials, run.slo.failure_ratio)
     return {
         "row": row.name,
         "interpreter": None if row.interpreter == "–" else row.interpreter,
         "shape": row.facts["shape"]["name"],
         "timing": run.timing,
-        "sessions": point["sessions"],
-        "purpose": point["purpose"],
-        "verdict": point["status"],
-        **latencies,
-        "partials": partials,
-        "failures": failures,
+        "sessions": point.sessions,
+        "purpose": point.purpose,
+        "verdict": point.status,
+        "newest_p50_ms": load.newest_ms.p50,
+        "newest_p95_ms": load.newest_ms.p95,
+        "oldest_p50_ms": load.oldest_ms.p50,
+        "oldest_p95_ms": load.oldest_ms.p95,
+        "partials": load.partials,
+        "failures": load.failures_total,
         "failure_rate_low": None if known is None else known.low,
         "failure_rate_high": None if known is None else known.high,
         "resolves_limit": None if known is None else known.resolves,
-        "gateway_us_per_session_second": gateway.get("us_per_session_second"),
-        "gateway_rss_bytes_max": gateway.get("rss_bytes_max"),
-        "send_lateness_p99_ms": gates.get("send lateness p99 ms"),
-        "simulator_overshoot_p99_ms": gates.get("simulator overshoot p99 ms"),
-        "reasons": "; ".join(point["reasons"]),
+        "gateway_us_per_session_second": point.cost_us,
+        "gateway_rss_bytes_max": None if point.gateway is None else point.gateway.rss_bytes_max,
+        **gates,
+        "reasons": "; ".join(point.reasons),
     }
 
 
@@ -92,7 +89,7 @@ def text(run: StoredRun) -> str:
 
 def core_speed(run: StoredRun) -> str | None:
     """How fast the gateway's core was before each point: what a drifting machine does to all of them."""
-    known = [speed for row in run.rows for point in row.points if (speed := point.get("core_speed"))]
+    known = [speed for row in run.rows for point in row.points if (speed := point.core_speed)]
     busy, after = (Spread.of([speed[key] for speed in known]) for key in ("busy_us", "after_pause_us"))
     if busy is None or after is None:
         return None
@@ -104,19 +101,18 @@ def core_speed(run: StoredRun) -> str | None:
 
 def point_lines(run: StoredRun) -> list[list[str]]:
     """One line per point, under POINT_HEADINGS."""
-    lines = []
-    for found in figures(run):
-        load = {"partials": found["partials"], "failures_total": found["failures"]}
-        cells = [
-            *(found["row"], str(found["sessions"]), found["verdict"]),
-            *(_pair(found[f"{name}_p50_ms"], found[f"{name}_p95_ms"]) for name in ("newest", "oldest")),
-            _text(found["failures"], "d"),
-            rate_text(load, run.slo.failure_ratio),
-            _text(found["gateway_us_per_session_second"], ".0f"),
-            found["reasons"],
+    return [
+        [
+            *(row.name, str(point.sessions), point.status),
+            *(pair_text(each) for each in (point.load.newest_ms, point.load.oldest_ms)),
+            number_text(point.load.failures_total, "d"),
+            rate_text(point.load, run.slo.failure_ratio),
+            number_text(point.cost_us, ".0f"),
+            "; ".join(point.reasons),
         ]
-        lines.append(cells)
-    return lines
+        for row in run.rows
+        for point in row.points
+    ]
 
 
 def write_capacity(run: StoredRun, folder: Path) -> list[Path]:
@@ -133,16 +129,5 @@ def write_capacity(run: StoredRun, folder: Path) -> list[Path]:
 
 def draw(run: StoredRun, path: Path) -> None:
     """The picture of all rows that have points."""
-    from experiment.report.figures import (
-        latency_figure,  # half of the command line's start, which most verbs can do without
-    )
 
     latency_figure(title(run), {row.name: row.points for row in run.rows if row.points}, run.slo, path)
-
-
-def _pair(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{low:.0f} / {high:.0f}"
-
-
-def _text(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)

@@ -6,11 +6,10 @@ It measures and stores nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiment.ask.schema import ConfigError
+from experiment.ask import ConfigError
 from experiment.report.costs import Spread, by_round, carried, common_sessions, neighbours, paired, unpaired
-from experiment.search.ladder import Bracket
-from experiment.store.merge import differences, facts_of
-from experiment.store.runs import StoredRow, StoredRun
+from experiment.store import StoredRow, StoredRun, differences, facts_of
+from experiment.terms import Bracket
 
 HEADINGS = (
     "row",
@@ -22,6 +21,13 @@ HEADINGS = (
     "harness: worst late / overshoot p99 ms",
     "note",
 )
+
+
+SCREEN_HEADINGS = (
+    *("row", "CPython", "gateway µs\nper session-s", "ratio\nto first", "bracket", "ceiling ÷\nfirst's"),
+    "harness, worst p99 ms\nlate / overshoot",
+)
+"""The same but for the note, with lines for narrow columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,14 @@ class Comparison:
             for name, row in zip(self.names, self.rows, strict=True)
         ]
 
+    def screen(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Headings and lines for a terminal: what `lines` has, in fewer columns; the notes are `remarks`."""
+        return SCREEN_HEADINGS, [line[:-1] for line in self.lines()]
+
+    def remarks(self) -> list[str]:
+        """What must be said of single rows."""
+        return [f"{line[0]}: {line[-1]}" for line in self.lines() if line[-1]]
+
     def costs(self, row: StoredRow) -> dict[str, float]:
         """µs per session-second, by round."""
         return {} if self.sessions is None else by_round(row.points, self.sessions * _threads(row))
@@ -66,8 +80,8 @@ class Comparison:
 
     def _overloaded(self, row: StoredRow) -> list[str]:
         """That a cost was taken where the row failed: a gateway that is behind does less for its CPU time."""
-        points = [point for point in row.points if point["purpose"] in self.costs(row)]
-        failed = sum(point["status"] == "FAIL" for point in points)
+        points = [point for point in row.points if point.purpose in self.costs(row)]
+        failed = sum(point.status == "FAIL" for point in points)
         return [f"{failed} of {len(points)} cost points FAIL"] if failed else []
 
     def factors(self) -> list[str]:
@@ -181,10 +195,10 @@ def _interval(row: StoredRow, base: StoredRow | None) -> str:
 def _health(row: StoredRow) -> str:
     worst: dict[str, float] = {}
     for point in row.points:
-        for gate in point["harness"]:
-            if gate["measured"] is not None:
-                worst[gate["name"]] = max(worst.get(gate["name"], 0.0), gate["measured"])
-    invalid = sum(point["status"] == "INVALID" for point in row.points)
+        for gate in point.harness:
+            if gate.measured is not None:
+                worst[gate.key] = max(worst.get(gate.key, 0.0), gate.measured)
+    invalid = sum(point.status == "INVALID" for point in row.points)
     text = " / ".join(f"{value:.1f}" for value in worst.values()) or "–"
     return f"{text}; {invalid} INVALID" if invalid else text
 

@@ -10,9 +10,8 @@ from itertools import combinations, product
 from statistics import median
 from typing import Any
 
-from experiment.search.ladder import Bracket
-
-Point = Mapping[str, Any]
+from experiment.store import Point
+from experiment.terms import Bracket
 
 FACTORS: dict[str, tuple[str, ...]] = {
     "transport to the inference server": ("transport",),
@@ -40,19 +39,18 @@ class Spread:
         return cls(median(values), min(values), max(values), len(values)) if values else None
 
     def text(self, digits: int) -> str:
-        """Median, and the range in brackets."""
+        """Median, and the range in brackets; of a single value there is none."""
+        if self.count == 1:
+            return f"{self.median:.{digits}f}"
         return f"{self.median:.{digits}f} ({self.low:.{digits}f}–{self.high:.{digits}f}, n={self.count})"
 
 
 def by_round(points: Sequence[Point], sessions: int) -> dict[str, float]:
     """µs per session-second of the valid listed points with so many sessions, by slot."""
     return {
-        point["purpose"]: point["gateway"]["us_per_session_second"]
+        point.purpose: point.cost_us
         for point in points
-        if point["sessions"] == sessions
-        and point["status"] != "INVALID"
-        and str(point["purpose"]).startswith("listed-")
-        and (point["gateway"] or {}).get("us_per_session_second") is not None
+        if point.sessions == sessions and point.status != "INVALID" and point.is_listed and point.cost_us is not None
     }
 
 
@@ -60,11 +58,7 @@ def common_sessions(rows: Sequence[tuple[Sequence[Point], int]]) -> int | None:
     """The largest number of sessions for each thread that every row has valid listed points for; rows without any are
     left out. `rows`: points, and threads of a shape that gives each its own (1 in any other)."""
     measured = [
-        {
-            point["sessions"] // threads
-            for point in points
-            if point["status"] != "INVALID" and "listed" in str(point["purpose"])
-        }
+        {point.sessions // threads for point in points if point.status != "INVALID" and point.is_listed}
         for points, threads in rows
     ]
     shared = set.intersection(*filled) if (filled := [numbers for numbers in measured if numbers]) else set()

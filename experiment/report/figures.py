@@ -2,24 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from experiment.ask.schema import Slo
+from experiment.ask import Slo
 from experiment.report.costs import Spread
-from experiment.search.ladder import Bracket
+from experiment.store import Point
+from experiment.terms import Bracket
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {"PASS": "tab:green", "FAIL": "tab:red", "INVALID": "tab:orange"}
 _CURVES = (("newest_ms", "p50", "newest_p50_ms"), ("newest_ms", "p95", "newest_p95_ms"))
 _OLDEST = (("oldest_ms", "p50", "oldest_p50_ms"), ("oldest_ms", "p95", "oldest_p95_ms"))
 
 
-def latency_figure(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], slo: Slo, path: Path) -> None:
+def latency_figure(title: str, rows: Mapping[str, Sequence[Point]], slo: Slo, path: Path) -> None:
     """Write an SVG or PNG (by the suffix of `path`): newest and oldest p50 and p95 in ms over sessions, by row."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = new_figure(9, 3.8)
     for axes, curves, name in zip(figure.subplots(1, 2), (_CURVES, _OLDEST), ("newest", "oldest"), strict=True):
         for number, (row, points) in enumerate(rows.items()):
             colour = "0.35" if len(rows) == 1 else f"C{number % 10}"
@@ -39,7 +40,7 @@ def latency_figure(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], 
 
 def rows_figure(title: str, bars: Sequence[tuple[str, Bracket | None, Spread | None]], path: Path) -> None:
     """Write an SVG or PNG of rows beside each other: sessions carried, and µs per session-second with its range."""
-    figure = Figure(figsize=(9, 1.2 + 0.42 * len(bars)), layout="constrained")
+    figure = new_figure(9, 1.2 + 0.42 * len(bars))
     left, right = figure.subplots(1, 2, sharey=True)
     places = range(len(bars), 0, -1)
     for place, (_, bracket, cost) in zip(places, bars, strict=True):
@@ -63,21 +64,28 @@ def rows_figure(title: str, bars: Sequence[tuple[str, Bracket | None, Spread | N
     save(figure, path)
 
 
-def save(figure: Figure, path: Path) -> None:
+def new_figure(width_inches: float, height_inches: float) -> "Figure":
+    """An empty one. matplotlib is half of a command's start, so that only who draws pays for it."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_inches, height_inches), layout="constrained")
+
+
+def save(figure: "Figure", path: Path) -> None:
     """Write an SVG or PNG, by the suffix: text stays text, and two drawings of the same figures are the same file."""
+    import matplotlib as mpl
+
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=140)
 
 
-def _row(
-    axes: Axes, curves: Sequence[tuple[str, str, str]], points: Sequence[Mapping[str, Any]], colour: str, name: str
-) -> None:
-    ordered = sorted(points, key=lambda point: int(point["sessions"]))
+def _row(axes: "Axes", curves: Sequence[tuple[str, str, str]], points: Sequence[Point], colour: str, name: str) -> None:
+    ordered = sorted(points, key=lambda point: point.sessions)
     for (table, key, _), style in zip(curves, ("-", "--"), strict=True):
         seen = [
-            (point["sessions"], value, point["status"])
+            (point.sessions, value, point.status)
             for point in ordered
-            if (value := ((point["load"] or {}).get(table) or {}).get(key)) is not None
+            if (value := getattr(getattr(point.load, table), key)) is not None
         ]
         axes.plot([s for s, _, _ in seen], [v for _, v, _ in seen], style, color=colour, label=f"{name} {key}")
         axes.scatter(

@@ -3,18 +3,10 @@
 It chooses what is asked for and words what came; a campaign runs it.
 """
 
-from experiment.ask.schema import Config
-from experiment.host import ShapeRefused, cpu_plan, usable_cpus
+from experiment.ask import SHAPES, STAND_INS
 from experiment.report.costs import carried
-from experiment.run.campaign import Ask
-from experiment.store.runs import StoredRow, StoredRun
+from experiment.store import StoredRow, StoredRun
 
-VARIANTS = ("pub-gil", "pub-mt", "gil", "mt")
-SHAPES = ("quota-1", "quota-2")
-STAND_INS = ("quota-1x0.25", "quota-2x0.25")
-STAND_IN_ROW = "threads"
-"""Where the machine has no cores for 2 vCPU: two threads of 0.25 vCPU each, a CPU each, against one. Only rows of named
-threads can be given such a shape, so one of ours joins; what refuses it says so."""
 PUBLIC = {
     ("pub-gil", "quota-1"): 1100,
     ("pub-gil", "quota-2"): 1750,
@@ -23,27 +15,6 @@ PUBLIC = {
 }
 """Sessions as published: websocket-stt-bench, CPython 3.14 and 3.14t, Granian 2.7.4, 32 cores."""
 HEADINGS = ("row", "interpreter", "bracket here", "published", "ended because")
-
-
-def shapes(config: Config) -> tuple[tuple[str, ...], str]:
-    """The shapes that this machine can give, and what to say of them."""
-    wide = config.shape(SHAPES[1])
-    try:
-        cpu_plan(wide.vcpus, wide.mode, usable_cpus())
-    except ShapeRefused as refused:
-        said = (
-            f"{SHAPES[1]} is not to be had here ({refused}): {STAND_INS[1]} : {STAND_INS[0]} stands in for 2 vCPU : 1"
-        )
-        return (SHAPES[0], *STAND_INS), said
-    return SHAPES, ""
-
-
-def ask(timing: str, wanted: tuple[str, ...]) -> Ask:
-    """Every row at every shape, interleaved; brackets are confirmed at the full timing, first ones else."""
-    rows = VARIANTS if SHAPES[1] in wanted else (*VARIANTS, STAND_IN_ROW)
-    return Ask(
-        "reproduce", rows, wanted, timing, ladder="confirm" if timing == "full" else "default", lenient_shapes=True
-    )
 
 
 def lines(run: StoredRun) -> list[tuple[str, ...]]:

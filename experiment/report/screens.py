@@ -1,58 +1,16 @@
-"""What a person sees of campaigns and stored runs: plans beforehand, tables afterwards. Standard output only."""
+"""What a person sees of stored runs: tables, the bracket, the picture, and what to do next. Standard output only."""
 
 from pathlib import Path
 
 from experiment.report import reproduce
 from experiment.report.capacity import core_speed, title, write_capacity
-from experiment.report.comparison import HEADINGS, Comparison, compare, labels
-from experiment.report.tables import lines_table, points_table, report_console, resolution_note
-from experiment.run.campaign import CONFORMANCE_S, Campaign
-from experiment.search.ladder import Tried
-from experiment.search.points import Search
-from experiment.store.runs import StoredRow, StoredRun
-
-
-def show_plan(campaign: Campaign, taken_up: StoredRun | None = None) -> None:
-    """The points as far as they are known, the time each takes, and the total; of a run taken up, what is done."""
-    headings = ("row", "points", "s each", "how many (typical, at most)", "note")
-    done = {} if taken_up is None else {row.name: row for row in taken_up.rows}
-    lines = []
-    for row in campaign.rows:
-        low, high, most = row.search.points()
-        many = f"{low}" if low == high == most else f"{low}–{high}, {most}"
-        note = row.refused or (_done(row.search, done[row.label]) if row.label in done else "")
-        lines.append((row.label, _points(row.search), f"{row.point_s:.0f}", many, note))
-    console = report_console()
-    console.print(lines_table(f"plan of {campaign.name}", headings, lines))
-    console.print(f"{CONFORMANCE_S:.0f} s of conformance for each row; {announce_time(campaign)}")
-
-
-def _done(search: Search, row: StoredRow) -> str:
-    history = [Tried(point["sessions"], point["status"]) for point in row.points]
-    move, _ = search.next(history)
-    then = f"next {move.sessions} sessions ({move.why})" if move.sessions is not None else move.why
-    return f"{len(history)} points done; {then}"
-
-
-def announce_time(campaign: Campaign) -> str:
-    """How long it takes."""
-    low, high, most = (seconds / 60 for seconds in campaign.seconds())
-    span = f"about {low:.0f} min" if round(low) == round(high) else f"about {low:.0f}–{high:.0f} min"
-    return f"{span} in all, at most {most:.0f}"
-
-
-def _points(search: Search) -> str:
-    known = [f"{sessions} × {search.rounds}" if search.rounds > 1 else str(sessions) for sessions in search.listed]
-    if search.ladder is not None:
-        first = max(search.listed, default=search.ladder.start)
-        growth = [round(first * search.ladder.growth**n) for n in range(1 if search.listed else 0, 4)]
-        ending = "repeats at the edge" if search.ladder.confirm else "a first bracket"
-        known.append(f"{', '.join(map(str, growth))} … to the first fail, halving, {ending}")
-    return "; ".join(known) or "–"
+from experiment.report.comparison import Comparison, compare, labels
+from experiment.report.tables import lines_table, points_table, reason_lines, report_console, resolution_note
+from experiment.store import StoredRun
 
 
 def show_run(run: StoredRun, folder: Path) -> None:
-    """The tables of a run, and the files that are made of it."""
+    """The tables of a run, the files that are made of it, and the commands that make sense next."""
     if len(run.rows) == 1:
         _show_row(run)
     else:
@@ -66,12 +24,16 @@ def show_run(run: StoredRun, folder: Path) -> None:
             console.print(line)
     for path in write_capacity(run, folder):
         print(f"{'picture' if path.suffix == '.svg' else 'table'} {path}")
+    for command in next_commands(run, folder):
+        print(f"next    {command}")
 
 
 def _show_row(run: StoredRun) -> None:
     row, console = run.rows[0], report_console()
     heading = " · ".join([title(run), *labels(row)])
     console.print(points_table(heading, row.points, run.slo.failure_ratio))
+    for line in reason_lines(row.points):
+        console.print(line, markup=False)
     console.print(resolution_note(run.slo.failure_ratio))
     if row.bracket is not None:
         ended = row.verdict["ended"] or "interrupted"
@@ -81,7 +43,25 @@ def _show_row(run: StoredRun) -> None:
 def show_comparison(heading: str, known: Comparison) -> None:
     """Rows side by side, and what each factor costs."""
     console = report_console()
-    console.print(lines_table(heading, HEADINGS, known.lines()))
+    headings, lines = known.screen()
+    console.print(lines_table(heading, headings, lines))
+    for line in known.remarks():
+        console.print(f"  {line}", markup=False)
     console.print(known.how)
     for sentence in [*known.factors(), *known.overlaps()]:
-        console.print(f"  {sentence}")
+        console.print(f"  {sentence}", markup=False)
+
+
+def next_commands(run: StoredRun, folder: Path) -> list[str]:
+    """Two or three commands that go on from a run: its ceiling confirmed, what stands in the way, a report of it."""
+    ours = [row for row in run.rows if row.points and row.interpreter != "–"]
+    said = []
+    if len(run.rows) == 1 and ours and run.manifest["verb"] == "experiment":
+        said.append(f"make ladder VARIANT={ours[0].name} SHAPE={run.shapes[0]}")
+    if ours and run.timing != "smoke":
+        row = ours[0]
+        known = row.bracket
+        sessions = (known.passed if known and known.passed else None) or row.points[-1].sessions
+        variant, shape = row.facts["variant"]["name"], row.facts["shape"]["name"]
+        said.append(f"make profile VARIANT={variant} SHAPE={shape} SESSIONS={sessions}")
+    return [*said, f"make report RUN={folder}"]

@@ -8,7 +8,7 @@ from statistics import median
 from experiment.report.comparison import HEADINGS, Comparison, compare
 from experiment.report.costs import Spread, carried
 from experiment.report.tables import markdown
-from experiment.store.runs import StoredRow, StoredRun
+from experiment.store import StoredRow, StoredRun
 
 _LOAD_HEADINGS = ("row", "at a light load", "at most", "µs per session-s, light", "µs per session-s, at most")
 
@@ -64,7 +64,7 @@ def carries(row: StoredRow, first: StoredRow, digits: int) -> str | None:
     if (interval := carried(row.bracket, first.bracket)) is not None:
         return f"{interval[0]:.{digits}f}–{interval[1]:.{digits}f}"
     most = _most_passed(first)
-    beyond = [point["sessions"] for point in first.points if point["status"] == "FAIL" and point["sessions"] > most]
+    beyond = [point.sessions for point in first.points if point.status == "FAIL" and point.sessions > most]
     if row.bracket is None or not row.bracket.passed or not beyond:
         return None
     return f"more than {row.bracket.passed / min(beyond):.{digits}f}"
@@ -78,7 +78,7 @@ def ceiling(row: StoredRow) -> str:
 
 
 def _most_passed(row: StoredRow) -> int:
-    return max((point["sessions"] for point in row.points if point["status"] == "PASS"), default=0)
+    return max((point.sessions for point in row.points if point.status == "PASS"), default=0)
 
 
 def _loads(row: StoredRow) -> list[tuple[int, float]]:
@@ -86,9 +86,8 @@ def _loads(row: StoredRow) -> list[tuple[int, float]]:
     costs: dict[int, list[float]] = {}
     most = None if row.bracket is None else row.bracket.passed
     for point in row.points:
-        cost = (point["gateway"] or {}).get("us_per_session_second")
-        if point["status"] == "PASS" and cost is not None and (most is None or point["sessions"] <= most):
-            costs.setdefault(point["sessions"], []).append(cost)
+        if point.status == "PASS" and point.cost_us is not None and (most is None or point.sessions <= most):
+            costs.setdefault(point.sessions, []).append(point.cost_us)
     return [(sessions, median(costs[sessions])) for sessions in sorted(costs)]
 
 

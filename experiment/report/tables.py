@@ -1,76 +1,74 @@
 """Tables at the end of a campaign: a line per point of a stored run, or any lines of text. It judges nothing."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from experiment.report.statistics import per_100k, rate, trials_needed
+from experiment.store import Load, Percentiles, Point
 
 NOT_OBSERVED = "not observed"
+WIDTH_UNKNOWN = 100
+"""Columns that a table fits into where no terminal says how wide it is."""
 _STYLES = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
+_POINT_HEADINGS = (
+    *("newest\np50/p95 ms", "oldest\np50/p95 ms", "failures", "rate, 95 %,\nin 100 000", "gateway µs\nper session-s"),
+    "harness p99 ms\nlate / overshoot",
+)
 
 
 def report_console() -> Console:
-    """Standard output, wide enough for a table where no terminal says how wide it is."""
+    """Standard output."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=180)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_UNKNOWN)
 
 
-def _pair(distribution: Mapping[str, Any] | None) -> str:
-    p50, p95 = ((distribution or {}).get(key) for key in ("p50", "p95"))
+def pair_text(percentiles: Percentiles) -> str:
+    """p50 and p95, whole milliseconds."""
+    p50, p95 = percentiles.p50, percentiles.p95
     return "–" if p50 is None or p95 is None else f"{p50:.0f} / {p95:.0f}"
 
 
-def _number(value: float | None, form: str, missing: str = "–") -> str:
+def number_text(value: float | None, form: str, missing: str = "–") -> str:
+    """A number in a format; `missing` for None."""
     return missing if value is None else format(value, form)
 
 
-def points_table(title: str, points: Sequence[Mapping[str, Any]], failure_ratio: float) -> Table:
-    """One line per point summary (`experiment.run.point`), in the order they ran. `failure_ratio` is the SLO's."""
+def points_table(title: str, points: Sequence[Point], failure_ratio: float) -> Table:
+    """One line per point, in the order they ran. `failure_ratio` is the SLO's. Reasons: `reason_lines`."""
     table = _table(title)
     table.add_column("sessions", justify="right")
     table.add_column("verdict")
-    for heading in (
-        "newest p50/p95 ms",
-        "oldest p50/p95 ms",
-        "failures",
-        "rate, 95 %, in 100 000",
-        "stalls",
-        "gateway µs per session-s",
-        "RSS MiB",
-        "harness: late / overshoot p99 ms",
-    ):
+    for heading in _POINT_HEADINGS:
         table.add_column(heading, justify="right")
-    table.add_column("why", overflow="fold")
     for point in points:
-        load, gateway = point["load"] or {}, point["gateway"]
-        unseen = NOT_OBSERVED if gateway is None else "–"
-        gateway = gateway or {}
-        rss_bytes = gateway.get("rss_bytes_max")
-        status = point["status"]
+        stalled = f", {point.load.stalls} stalled" if point.load.stalls else ""
         table.add_row(
-            str(point["sessions"]),
-            f"[{_STYLES[status]}]{status}[/]",
-            _pair(load.get("newest_ms")),
-            _pair(load.get("oldest_ms")),
-            _number(load.get("failures_total"), "d"),
-            rate_text(load, failure_ratio),
-            _number((load.get("stalls") or {}).get("count"), "d"),
-            _number(gateway.get("us_per_session_second"), ".0f", unseen),
-            _number(None if rss_bytes is None else rss_bytes / 2**20, ".0f", unseen),
-            " / ".join(_number(gate["measured"], ".1f") for gate in point["harness"]) or "–",
-            "; ".join([*point["reasons"], *(point["notes"] or ())]),
+            str(point.sessions),
+            f"[{_STYLES[point.status]}]{point.status}[/]",
+            pair_text(point.load.newest_ms),
+            pair_text(point.load.oldest_ms),
+            number_text(point.load.failures_total, "d") + stalled,
+            rate_text(point.load, failure_ratio),
+            number_text(point.cost_us, ".0f", NOT_OBSERVED if point.gateway is None else "–"),
+            " / ".join(number_text(gate.measured, ".1f") for gate in point.harness) or "–",
         )
     return table
 
 
-def rate_text(load: Mapping[str, Any], failure_ratio: float) -> str:
+def reason_lines(points: Sequence[Point]) -> list[str]:
+    """Why each point is no PASS, and what else is to be known of it; nothing for the others."""
+    said = [(point, "; ".join([*point.reasons, *point.notes])) for point in points]
+    return [f"{point.sessions} {point.status}: {why}" for point, why in said if why]
+
+
+def rate_text(load: Load, failure_ratio: float) -> str:
     """The failures' interval, and a mark where the count cannot resolve the limit."""
-    partials, failures = load.get("partials"), load.get("failures_total")
-    known = None if partials is None or failures is None else rate(failures, partials, failure_ratio)
+    known = None
+    if load.partials is not None and load.failures_total is not None:
+        known = rate(load.failures_total, load.partials, failure_ratio)
     if known is None:
         return "–"
     return f"{per_100k(known.low)}–{per_100k(known.high)}" + ("" if known.resolves else " †")
@@ -85,12 +83,13 @@ def resolution_note(failure_ratio: float) -> str:
 
 
 def lines_table(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """Any lines of text under headings; the first column to the left, long ones folded."""
+    """Any lines of text under headings; long ones are folded, and a column that holds nothing is left out."""
+    kept = [place for place in range(len(headings)) if any(line[place] not in ("", "–") for line in lines)]
     table = _table(title)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for place in kept:
+        table.add_column(headings[place], overflow="fold")
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*(line[place] for place in kept))
     return table
 
 

@@ -10,27 +10,28 @@ from typing import Any
 
 import anyio.to_thread
 
-from experiment.ask.plan import Plan
-from experiment.ask.schema import Foreign
+from experiment.ask import Foreign, Plan
 from experiment.host import Run, clean_leftovers
 from experiment.run.campaign import CONFORMANCE_S
 from experiment.run.launch import Launch, prepare
 from experiment.run.progress import Display
-from experiment.run.stand import Stand, free_port
-from experiment.store.folders import RunFolder, read_json
+from experiment.run.stand import Stand
+from experiment.setup import read_json
+from experiment.store import RunFolder
+from simulator.port import free_port
 
 
 class NotConforming(RuntimeError):
     """The gateway breaks the wire contract, so that nothing it does is a result; the text names the rules."""
 
 
-async def run_conformance(plan: Plan, display: Display, say: Callable[[str], None]) -> dict[str, Any]:
+async def run_conformance(plan: Plan, results: Path, display: Display, say: Callable[[str], None]) -> dict[str, Any]:
     """Only the conformance suite; its lines go to `say`. Returns its report (`tests.conformance`, `--json`)."""
-    for note in clean_leftovers(plan.results):
+    for note in clean_leftovers(results):
         display.note(note)
     launch = None if plan.variant is None else (await anyio.to_thread.run_sync(prepare, plan.variant, display.note))[0]
-    async with Run(plan.results) as run:
-        folder = RunFolder.create(plan.results, f"conformance-{plan.variant_name}", datetime.now().astimezone())
+    async with Run(results) as run:
+        folder = RunFolder.create(results, f"conformance-{plan.variant_name}", datetime.now().astimezone())
         with on_harness_cpus(plan):
             return await suite(run, plan, launch, folder.path, display, say)
 

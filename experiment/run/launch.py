@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiment.ask.schema import Foreign, Variant
-from experiment.run.manifest import packages
-from experiment.setup import Environment, NotOnInterpreter, describe, ensure
+from experiment.ask import Foreign, Variant
+from experiment.setup import Environment, NotOnInterpreter, describe, ensure, packages
 from variants.shared.build import GIL_WARNING
 
 GIL_TURNED_ON = f"error:{GIL_WARNING}:RuntimeWarning"

@@ -1,30 +1,15 @@
 """The facts of a run that no table shows: what ran it, on what. Collected, never typed."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from experiment.ask.config import CHECKOUT
-
-if TYPE_CHECKING:
-    from experiment.run.campaign import Campaign, Row
-
-_PACKAGES = """
-import importlib.metadata as m, json
-print(json.dumps({d.name: d.version for d in sorted(m.distributions(), key=lambda d: d.name.lower())}))
-"""
-
-
-def packages(python: Path) -> dict[str, str]:
-    """Name and version of every package that the interpreter at `python` would import."""
-    done = subprocess.run([python, "-I", "-c", _PACKAGES], capture_output=True, text=True, check=True, timeout=60)
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+from experiment.ask import Row
+from experiment.run.campaign import Campaign
+from experiment.search import Search
+from experiment.setup import CHECKOUT
 
 
 def commit() -> dict[str, Any]:
@@ -58,14 +43,15 @@ def make_manifest(
         hygiene: what of the machine may disturb the run.
     """
     config = campaign.config
-    timing = config.timing(campaign.ask.timing)
+    ask, name = campaign.resolved.ask, campaign.resolved.timing
+    timing = config.timing(name)
     stored: dict[str, Any] = {
         "started": started.isoformat(timespec="seconds"),
-        "verb": campaign.ask.verb,
+        "verb": ask.verb,
         "lab": commit(),
-        "ask": asdict(campaign.ask),
-        "searches": {row.label: _search(row) for row in campaign.rows},
-        "timing": {"name": campaign.ask.timing, **timing.model_dump(exclude_defaults=True)},
+        "ask": asdict(ask),
+        "searches": {label: _search(search) for label, search in campaign.searches.items()},
+        "timing": {"name": name, **timing.model_dump(exclude_defaults=True)},
         "slo": config.slo.model_dump(),
         "harness": config.harness.model_dump(),
         "simulator": config.simulator.model_dump(),
@@ -97,10 +83,10 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _search(row: Row) -> dict[str, Any]:
-    ladder = row.search.ladder
+def _search(search: Search) -> dict[str, Any]:
+    ladder = search.ladder
     return {
-        "listed": list(row.search.listed),
-        "rounds": row.search.rounds,
+        "listed": list(search.listed),
+        "rounds": search.rounds,
         "ladder": None if ladder is None else ladder.model_dump(),
     }

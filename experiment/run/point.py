@@ -9,14 +9,16 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from experiment.ask.plan import Plan
+from experiment.ask import Plan
 from experiment.host import Role, RoleGroup, Run, Sampler, Snapshot, core_speed
 from experiment.run.launch import Launch
 from experiment.run.probe import ProbeError, get_json
 from experiment.run.progress import Stage
-from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand, free_port
+from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand
 from experiment.run.verdict import judge
-from experiment.store.folders import PointFolder, read_json, write_json
+from experiment.setup import read_json, write_json
+from experiment.store import PointFolder
+from simulator.port import free_port
 
 Observer = Callable[[str, Mapping[str, Role]], Awaitable[None]]
 """Looks on from outside: told each phase as it begins ("ramp", "warmup", "measure", "drain"), once when sessions stand
@@ -65,11 +67,6 @@ async def run_point(
         return _summarise(plan, sessions, folder, watch, simulator, speed)
 
 
-def point_seconds(plan: Plan) -> float:
-    """How long a point takes, roughly: its timing, starting and stopping, the last answers, the recomputation."""
-    return plan.timing.total_s + 9.0
-
-
 class _Watch:
     """Follows one load: samples every role, notes who ends early, marks the measured window."""
 
@@ -85,8 +82,6 @@ class _Watch:
         groups: list[RoleGroup] = [role.group for role in roles.values()]
         self.notes: list[str] = []
         self.ended_early: list[str] = []
-        self.limits = [note for group in groups for note in group.notes]
-        """What was asked for and is not kept or not counted on this machine."""
         self.marks: dict[str, dict[str, Snapshot]] = {}
         self.sampler = Sampler(groups, folder.resources)
         self._roles = roles
@@ -201,7 +196,6 @@ def _summarise(
         "simulator": simulator,
         "gateway": gateway,
         "window": windows,
-        "limits": watch.limits,
         "core_speed": speed,
     }
     write_json(folder.summary, summary)

@@ -13,24 +13,21 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from experiment.ask.config import CHECKOUT
-from experiment.ask.plan import Plan
-from experiment.ask.schema import ConfigError
-from experiment.host import Run, ShapeRefused, clean_leftovers, facts, raise_descriptor_limit
-from experiment.run.campaign import Campaign, Row
-from experiment.run.conformance import NotConforming, conform, on_harness_cpus, run_conformance
+from experiment.ask import ConfigError, Plan, Row
+from experiment.host import Run, ShapeRefused, clean_leftovers, facts
+from experiment.run.campaign import Campaign
+from experiment.run.conformance import NotConforming, conform, on_harness_cpus
 from experiment.run.hygiene import as_facts, disturbances, findings
 from experiment.run.launch import Launch, prepare
-from experiment.run.manifest import make_manifest, packages
+from experiment.run.manifest import make_manifest
 from experiment.run.point import run_point
 from experiment.run.probe import ProbeError
 from experiment.run.progress import Display
 from experiment.run.stand import HARNESS_PYTHON
-from experiment.search.ladder import Move, Tried, bracket
-from experiment.search.points import turn
-from experiment.setup import SetupError, describe
-from experiment.store.folders import RunFolder, read_json
-from experiment.store.merge import compared, facts_of
+from experiment.search import Move, Search, bracket, turn
+from experiment.setup import CHECKOUT, SetupError, describe, packages, read_json
+from experiment.store import RunFolder, compared, facts_of
+from experiment.terms import Tried
 
 REFUSALS = (SetupError, ShapeRefused, ProbeError, NotConforming)
 """What ends one row and not the campaign, where that has others."""
@@ -41,6 +38,7 @@ class _Runner:
     """A row while the campaign runs."""
 
     row: Row
+    search: Search
     refused: str | None = None
     launch: Launch | None = None
     interpreter: dict[str, Any] | None = None
@@ -60,7 +58,7 @@ class _Runner:
     @property
     def next(self) -> tuple[Move, str]:
         """The next point and its purpose."""
-        return self.row.search.next(self.history)
+        return self.search.next(self.history)
 
     @property
     def is_open(self) -> bool:
@@ -95,11 +93,10 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
         ConfigError: `resumed` is a run of another machine, interpreter, lab or plan.
     """
     started = datetime.now().astimezone()
-    raise_descriptor_limit()
     notes = clean_leftovers(campaign.results)
     for note in notes:
         display.note(note)
-    runners = [_Runner(row, refused=row.refused) for row in campaign.rows]
+    runners = [_Runner(row, campaign.searches[row.label], refused=row.refused) for row in campaign.rows]
     for runner in runners:
         with _refusing(runner, campaign, display):
             await _prepare(runner, display)
@@ -157,7 +154,7 @@ async def _take_points(
         place = folder.point(label, move.sessions)
         title = f"{label} {move.sessions} sessions ({move.why}; {_left(runners)} left)"
         with _refusing(runner, campaign, display), on_harness_cpus(runner.plan):
-            with display.stage(title, runner.row.point_s) as stage:
+            with display.stage(title, runner.plan.point_s) as stage:
                 point = await run_point(run, runner.plan, runner.launch, move.sessions, place, stage)
             kept = {key: point[key] for key in ("sessions", "status", "reasons")}
             runner.points.append({"folder": place.path.name, "purpose": purpose, **kept})
@@ -171,8 +168,8 @@ def _left(runners: list[_Runner]) -> str:
     seconds = 0.0
     for runner in runners:
         if runner.is_open:
-            typical = runner.row.search.points()[1]
-            seconds += max(1, typical - len(runner.points)) * runner.row.point_s
+            typical = runner.search.points()[1]
+            seconds += max(1, typical - len(runner.points)) * runner.plan.point_s
     return f"about {seconds / 60:.0f} min"
 
 
@@ -210,6 +207,3 @@ def _refusing(runner: _Runner, campaign: Campaign, display: Display) -> Iterator
         # Stored for good, perhaps committed: no path of this machine.
         runner.refused = " ".join(str(error).replace(f"{CHECKOUT}/", "").split())
         display.note(f"{runner.row.label} cannot run: {runner.refused}")
-
-
-__all__ = ["NotConforming", "run_campaign", "run_conformance"]

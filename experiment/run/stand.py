@@ -1,7 +1,6 @@
 """The test stand: starts simulator, gateway and load generator, each in its group, and stops them. Measures nothing."""
 
 import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -9,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from experiment.ask.config import CHECKOUT
-from experiment.ask.plan import Address, Plan
-from experiment.ask.schema import Foreign
+from experiment.ask import Address, Foreign, Plan
 from experiment.host import Command, Limits, Role, Run, ShapeRefused, named_threads
 from experiment.run.launch import Launch
 from experiment.run.probe import wait_healthy
+from experiment.setup import CHECKOUT
+from simulator.port import free_port
 
 SIMULATOR_START_S = 60.0
 """The first start compiles the stub's arithmetic, which takes seconds; later ones find it cached."""
@@ -25,14 +24,6 @@ THREAD_NAME = "loop-"
 LOOPBACK = "127.0.0.1"
 HARNESS_PYTHON = Path(sys.executable)
 """The runner itself runs in the harness environment."""
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Stand:

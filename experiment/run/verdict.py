@@ -2,29 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from experiment.ask.schema import Harness, Slo
-
-Status = Literal["PASS", "FAIL", "INVALID"]
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One limit and what was measured against it; `measured` is None where nothing was, which never passes."""
-
-    name: str
-    limit: float
-    measured: float | None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the quantity was measured and keeps the limit."""
-        return self.measured is not None and self.measured <= self.limit
-
-    def __str__(self) -> str:
-        came = "not measured" if self.measured is None else f"{self.measured:.4g}"
-        return f"{self.name} {came} (limit {self.limit:g})"
+from experiment.ask import Harness, Slo
+from experiment.terms import Gate, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +40,21 @@ def judge(
         reasons = ("the load generator ended without a summary: see its log",)
         return PointVerdict("INVALID", (), (), reasons)
     harness = (
-        Gate("send lateness p99 ms", limits.send_lateness_p99_ms, _number(summary, "send_lateness_ms", "p99")),
+        Gate("send_lateness_p99_ms", limits.send_lateness_p99_ms, _number(summary, "send_lateness_ms", "p99")),
         Gate(
-            "simulator overshoot p99 ms",
+            "simulator_overshoot_p99_ms",
             limits.simulator_overshoot_p99_ms,
             None if simulator is None else _number(simulator, "overshoot_ms", "p99"),
         ),
     )
     gates = (
-        Gate("newest p50 ms", slo.newest_p50_ms, _number(summary, "newest_ms", "p50")),
-        Gate("newest p95 ms", slo.newest_p95_ms, _number(summary, "newest_ms", "p95")),
-        Gate("oldest p50 ms", slo.oldest_p50_ms, _number(summary, "oldest_ms", "p50")),
-        Gate("oldest p95 ms", slo.oldest_p95_ms, _number(summary, "oldest_ms", "p95")),
-        Gate("failure ratio", slo.failure_ratio, failure_ratio(summary)),
+        Gate("newest_p50_ms", slo.newest_p50_ms, _number(summary, "newest_ms", "p50")),
+        Gate("newest_p95_ms", slo.newest_p95_ms, _number(summary, "newest_ms", "p95")),
+        Gate("oldest_p50_ms", slo.oldest_p50_ms, _number(summary, "oldest_ms", "p50")),
+        Gate("oldest_p95_ms", slo.oldest_p95_ms, _number(summary, "oldest_ms", "p95")),
+        Gate("failure_ratio", slo.failure_ratio, failure_ratio(summary)),
     )
-    behind = [f"the harness fell behind: {gate}" for gate in harness if gate.measured is not None and not gate.passed]
+    behind = [f"harness: {gate}" for gate in harness if gate.measured is not None and not gate.passed]
     behind += [f"the load generator ran out of {what}" for what in _exhausted(summary.get("harness"))]
     behind += [f"the simulator ran out of {what}" for what in _exhausted(simulator)]
     if behind:

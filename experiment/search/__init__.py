@@ -1,0 +1,6 @@
+"""Which point comes next: the listed ones, then a ladder; and whose turn it is. Pure. Re-exports only."""
+
+from experiment.search.ladder import Move, bracket
+from experiment.search.points import Search, turn
+
+__all__ = ["Move", "Search", "bracket", "turn"]

@@ -6,20 +6,12 @@ Every rung is tried at most twice (an INVALID try is repeated once), so that the
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from experiment.ask.schema import Ladder
-from experiment.run.verdict import Status
+from experiment.ask import Ladder
+from experiment.terms import Bracket, Status, Tried
 
 STEP_RATIO = 0.02
 STEP_SESSIONS = 5
 """A gap of 2 % or 5 sessions, whichever is larger, is not divided further."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """One point of a run."""
-
-    sessions: int
-    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,37 +20,6 @@ class Move:
 
     sessions: int | None
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bracket:
-    """What is known of the ceiling; None where no point says it."""
-
-    passed: int | None
-    """The highest number of sessions below `failed` that passed and never failed."""
-    failed: int | None
-    """The lowest number of sessions that failed and never passed."""
-    confirmed: bool = False
-    """`passed` passed twice."""
-    solid: bool = False
-    """`failed` failed twice."""
-    borderline: tuple[int, ...] = ()
-    """Between the two: what passed once and failed once."""
-    harness_ends: int | None = None
-    """Where the harness fell behind, and again when the point was repeated; None where `failed` lies below."""
-
-    def __str__(self) -> str:
-        low = "no pass" if self.passed is None else f"{'confirmed' if self.confirmed else 'passes'} {self.passed}"
-        high = "no fail" if self.failed is None else f"{'solid fail' if self.solid else 'fails'} {self.failed}"
-        between = [f"borderline {'–'.join(str(n) for n in _ends(self.borderline))}"] if self.borderline else []
-        ends = [] if self.harness_ends is None else [f"harness ends at {self.harness_ends} sessions on this machine"]
-        return " ↔ ".join([low, *between, *([] if ends and self.failed is None else [high])]) + "".join(
-            f" ({text})" for text in ends
-        )
-
-
-def _ends(numbers: Sequence[int]) -> list[int]:
-    return sorted({numbers[0], numbers[-1]})
 
 
 def bracket(history: Iterable[Tried]) -> Bracket:

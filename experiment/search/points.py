@@ -6,8 +6,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiment.ask.schema import Ladder
-from experiment.search.ladder import Move, Tried, climb, points_to
+from experiment.ask import Ladder
+from experiment.search.ladder import Move, climb, points_to
+from experiment.terms import Tried
 
 TYPICAL_CEILINGS = (2.5, 5.0)
 """For estimates: a ceiling this many times the first rung."""

@@ -4,11 +4,15 @@ Runs before anything is installed, so it needs only a CPython ≥ 3.11 and its s
 """
 
 from experiment.setup.environments import Environment, ensure
-from experiment.setup.facts import Interpreter, describe
+from experiment.setup.facts import Interpreter, describe, packages
 from experiment.setup.failures import Attempt, NotOnInterpreter, SetupError
+from experiment.setup.handover import run_in_foreground
+from experiment.setup.json_files import read_json, write_json
+from experiment.setup.places import CHECKOUT
 from experiment.setup.survey import Finding, survey
 
 __all__ = [
+    "CHECKOUT",
     "Attempt",
     "Environment",
     "Finding",
@@ -17,5 +21,9 @@ __all__ = [
     "SetupError",
     "describe",
     "ensure",
+    "packages",
+    "read_json",
+    "run_in_foreground",
     "survey",
+    "write_json",
 ]

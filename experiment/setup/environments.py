@@ -16,7 +16,8 @@ from experiment.setup.commands import run
 from experiment.setup.facts import Interpreter, Request, signature
 from experiment.setup.failures import Attempt, NotOnInterpreter, SetupError
 from experiment.setup.interpreters import found_here, real_steps, remember, remembered, search
-from experiment.setup.places import Memory, Places, locked, read_json, write_json
+from experiment.setup.json_files import write_json
+from experiment.setup.places import Memory, Places, kept, locked
 from experiment.setup.tools import find_uv, present_uv, uv_environment
 
 _INSTALL_LIMIT_S = 900
@@ -105,7 +106,7 @@ def _wanted(environment: str, chosen: Interpreter, places: Places) -> dict[str, 
 def _standing(environment: str, chosen: Interpreter, places: Places) -> Environment | None:
     venv = places.venv(environment, chosen.requested)
     python = venv / "bin" / "python"
-    if read_json(venv / "lab.json") != _wanted(environment, chosen, places) or not python.exists():
+    if kept(venv / "lab.json") != _wanted(environment, chosen, places) or not python.exists():
         return None
     return Environment(environment, python, chosen)
 

@@ -45,6 +45,12 @@ print(json.dumps({
 """
 
 
+_PACKAGES = """
+import importlib.metadata as m, json
+print(json.dumps({d.name: d.version for d in sorted(m.distributions(), key=lambda d: d.name.lower())}))
+"""
+
+
 def describe(executable: str | Path) -> dict[str, Any]:
     """The facts of an interpreter, as it states them when run (isolated, so that PYTHON* variables do not count).
 
@@ -60,6 +66,15 @@ def describe(executable: str | Path) -> dict[str, Any]:
     except ValueError:
         raise Unavailable(f"{executable} is no Python 3: it printed {finished.stdout[:80]!r}") from None
     return facts
+
+
+def packages(executable: str | Path) -> dict[str, str]:
+    """Name and version of every package that the interpreter at `executable` would import. Raises Unavailable."""
+    finished = run([executable, "-I", "-c", _PACKAGES], timeout_s=60)
+    if not finished.ok:
+        raise Unavailable(f"{executable} does not list its packages: {finished.why()}")
+    found: dict[str, str] = json.loads(finished.stdout)
+    return found
 
 
 @dataclass(frozen=True)

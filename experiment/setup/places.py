@@ -4,7 +4,6 @@ Also the little memory in `.lab/interpreters.json`. Nothing here decides anythin
 """
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment.setup.commands import Report
+from experiment.setup.json_files import read_json, write_json
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FORGET_FAILURES_AFTER_S = 24 * 3600
@@ -64,21 +64,12 @@ def locked(path: Path, report: Report) -> Iterator[None]:
         yield
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in `path`; empty where there is none or it is damaged."""
+def kept(path: Path) -> dict[str, Any]:
+    """The object in `path`; empty where there is none or it is damaged, so that what it says is found out anew."""
     try:
-        value = json.loads(path.read_text())
+        return read_json(path) or {}
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replace `path` in one step, so that nobody reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-    new.replace(path)
 
 
 class Memory:
@@ -88,7 +79,7 @@ class Memory:
         self._path = path
 
     def chosen(self, request: str) -> dict[str, Any] | None:
-        found = read_json(self._path).get("chosen", {}).get(request)
+        found = kept(self._path).get("chosen", {}).get(request)
         return found if isinstance(found, dict) else None
 
     def choose(self, request: str, record: dict[str, Any]) -> None:
@@ -96,7 +87,7 @@ class Memory:
 
     def failed(self, what: str) -> tuple[float, str] | None:
         """(seconds ago, reason) of a failure of the last day."""
-        record = read_json(self._path).get("failed", {}).get(what)
+        record = kept(self._path).get("failed", {}).get(what)
         if record is None:
             return None
         ago_s = time.time() - record["at"]
@@ -106,6 +97,6 @@ class Memory:
         self._put("failed", what, {"at": time.time(), "reason": reason})
 
     def _put(self, table: str, key: str, value: dict[str, Any]) -> None:
-        whole = read_json(self._path)
+        whole = kept(self._path)
         whole.setdefault(table, {})[key] = value
         write_json(self._path, whole)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from experiment.setup.commands import Report, clean_environment, run
 from experiment.setup.failures import Attempt, SetupError
-from experiment.setup.places import Places, read_json, write_json
+from experiment.setup.json_files import write_json
+from experiment.setup.places import Places, kept
 
 OLDEST_UV = (0, 9)
 _INSTALL_LIMIT_S = 180
@@ -48,9 +49,7 @@ def find_uv(places: Places, report: Report) -> Path:
     wanted = hashlib.sha256(places.requirements("tools").read_bytes()).hexdigest()
     found = present_uv(places)
     if found is not None:
-        stale = (
-            places.tools in found.parents and read_json(places.tools / "lab.json").get("requirements_sha256") != wanted
-        )
+        stale = places.tools in found.parents and kept(places.tools / "lab.json").get("requirements_sha256") != wanted
         if not stale:
             return found
     return _install_uv(places, wanted, report)

@@ -6,31 +6,13 @@ results/<run>/manifest.json                  what was run, on what; every row's 
               points/<row>/<sessions>-<k>/   summary.json, resources.csv, loadgen/ (samples.csv, latency.hlog), logs/
 """
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write whole or not at all, so that a stopped run leaves no half a file."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=2, sort_keys=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The file's object; None if there is no such file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name}: expected a JSON object, got {type(value).__name__}")
-    return value
+from experiment.setup import write_json
 
 
 @dataclass(frozen=True, slots=True)

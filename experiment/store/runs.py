@@ -9,16 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiment.ask.schema import ConfigError, Slo
-from experiment.search.ladder import Bracket
-from experiment.store.folders import read_json, write_json
-
-_INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
-MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
-_POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
-_LATER_KEYS = ("core_speed",)
-"""Those that older runs do not have."""
-_LOAD_KEYS = ("newest_ms", "oldest_ms", "send_lateness_ms", "partials", "failures", "failures_total", "stalls")
+from experiment.ask import ConfigError, Slo
+from experiment.setup import read_json
+from experiment.store.points import Point
+from experiment.terms import Bracket
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +24,8 @@ class StoredRow:
     """Of the manifest: variant, shape, cpus, interpreter (None where there is none)."""
     verdict: Mapping[str, Any]
     """Conformance, bracket, why it ended or was refused."""
-    points: tuple[Mapping[str, Any], ...]
-    """Their summaries, in the order they ran, each with its purpose."""
+    points: tuple[Point, ...]
+    """In the order they ran."""
 
     @property
     def refused(self) -> str | None:
@@ -98,7 +92,8 @@ def read_run(path: Path) -> StoredRun:
     """
     if path.is_file():
         evidence = read_json(path) or {}
-        name, manifest, verdict = path.stem, evidence.get("manifest"), evidence.get("verdict")
+        name = str(evidence.get("name") or path.stem)
+        manifest, verdict = evidence.get("manifest"), evidence.get("verdict")
         stored = evidence.get("points", {})
     else:
         name, manifest, verdict = path.name, read_json(path / "manifest.json"), read_json(path / "verdict.json")
@@ -106,7 +101,9 @@ def read_run(path: Path) -> StoredRun:
     if manifest is None or verdict is None or "rows" not in manifest or "rows" not in verdict:
         raise ConfigError(f"{path}: expected the folder of a run, or its evidence in notebooks/findings/")
     rows = tuple(
-        StoredRow(row, facts, verdict["rows"][row], tuple(_points(path, row, verdict["rows"][row], stored)))
+        StoredRow(
+            row, facts, verdict["rows"][row], tuple(map(Point.of, _points(path, row, verdict["rows"][row], stored)))
+        )
         for row, facts in manifest["rows"].items()
     )
     return StoredRun(name, manifest, bool(verdict["finished"]), rows)
@@ -134,32 +131,6 @@ def runs(results: Path) -> list[StoredRun]:
         except ConfigError:
             continue
     return found
-
-
-def write_evidence(run: StoredRun, path: Path) -> None:
-    """The compact form, for good."""
-    manifest = {key: value for key, value in run.manifest.items() if key != "notes"}
-    manifest["machine"] = {key: manifest["machine"].get(key) for key in MACHINE_KEYS}
-    manifest["interpreters"] = {name: _interpreter(facts) for name, facts in manifest["interpreters"].items()}
-    manifest["rows"] = {
-        row.name: {**row.facts, "interpreter": _interpreter(row.facts["interpreter"])} for row in run.rows
-    }
-    verdict = {
-        "finished": run.finished,
-        "rows": {row.name: {k: v for k, v in row.verdict.items() if k != "points"} for row in run.rows},
-    }
-    points = {row.name: [_point(point) for point in row.points] for row in run.rows}
-    write_json(path, {"manifest": manifest, "verdict": verdict, "points": points})
-
-
-def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if facts is None else {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")}
-
-
-def _point(point: Mapping[str, Any]) -> dict[str, Any]:
-    load = point["load"] or {}
-    kept = {key: point.get(key) for key in _POINT_KEYS} | {key: point[key] for key in _LATER_KEYS if key in point}
-    return {**kept, "load": {key: load.get(key) for key in _LOAD_KEYS}}
 
 
 def run_paths(text: str) -> list[Path]:

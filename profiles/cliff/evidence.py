@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiment.ask.config import CHECKOUT
-from experiment.ask.schema import ConfigError
-from experiment.store.folders import read_json, write_json
-from experiment.store.runs import MACHINE_KEYS, read_run, write_evidence
+from experiment.ask import ConfigError
+from experiment.setup import CHECKOUT, read_json, write_json
+from experiment.store import MACHINE_KEYS, read_run, write_evidence
 from profiles.cliff.gap import Gap, take_apart
 
 FOLDER = Path("notebooks") / "findings" / "cliff"

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiment.report.figures import save
+from experiment.report import save
 from profiles.cliff import hazard
 from profiles.cliff.gap import Gap
 from profiles.cliff.page import cell_rates, lives

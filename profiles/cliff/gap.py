@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from experiment.report.comparison import compare
-from experiment.report.costs import Spread
-from experiment.report.tables import markdown
-from experiment.store.runs import StoredRun
+from experiment.report import Spread, compare, markdown
+from experiment.store import StoredRun
 
 CHAIN = ("gil", "st-ft", "mt-one-loop", "mt")
 """Each row is the one before with one factor changed; a row that was not run is skipped."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiment.report.tables import markdown
+from experiment.report import markdown
 from profiles.cliff import hazard, race_model
 from profiles.cliff.gap import Gap
 

@@ -17,8 +17,7 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from experiment.ask.plan import Request, make_plan
-from experiment.ask.schema import Cell, Cliff, CliffPoint, Config, ConfigError
+from experiment.ask import Ask, Cell, Cliff, CliffPoint, Config, ConfigError, resolve_one
 from experiment.host import (
     Command,
     Limits,
@@ -27,26 +26,31 @@ from experiment.host import (
     ShapeRefused,
     clean_leftovers,
     facts,
-    raise_descriptor_limit,
     usable_cpus,
 )
-from experiment.run.conformance import on_harness_cpus
-from experiment.run.launch import GIL_TURNED_ON, interpreter_facts, prepare
-from experiment.run.manifest import commit
-from experiment.run.point import point_seconds, run_point
-from experiment.run.probe import ProbeError
-from experiment.run.progress import Display, Stage
-from experiment.run.stand import LOOPBACK, free_port
-from experiment.setup import SetupError, ensure
-from experiment.store.folders import RunFolder, read_json, write_json
+from experiment.run import (
+    GIL_TURNED_ON,
+    LOOPBACK,
+    Display,
+    ProbeError,
+    Stage,
+    commit,
+    interpreter_facts,
+    on_harness_cpus,
+    prepare,
+    run_point,
+)
+from experiment.setup import SetupError, ensure, read_json, write_json
+from experiment.store import RunFolder
 from profiles.cliff.evidence import EVIDENCE
 from profiles.cliff.hazard import exposure_to_clear
 from profiles.cliff.hunt import ServerGone, Turn, hunt
 from profiles.cliff.reproducer.lost_wakeup import STALLS_PER_FRAME
 from profiles.forensics.capture import capture
+from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
 from profiles.profilers.inject import is_python_314
-from profiles.profilers.kinds import HOLD_STALLED_S, Forensics
 from profiles.session import Around
+from simulator.port import free_port
 
 FRAMES_PER_S = 8000.0
 """About what four clients send to a cell on two cores: for announcing only."""
@@ -92,7 +96,6 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
         except SetupError as error:
             _refuse(kept, name, error, display)
     folder = RunFolder.create(results, "cliff", started)
-    raise_descriptor_limit()
     async with Run(results) as run:
         evidence: dict[str, Any] = {
             "started": started.isoformat(timespec="seconds"),
@@ -193,23 +196,16 @@ def _kinds(looks: list[list[dict[str, Any]]]) -> str:
 async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder, display: Display) -> dict[str, Any]:
     cliff = cliff_of(config)
     about = {"variant": wanted.variant, "timing": wanted.timing, "shape": cliff.shape, "sessions": cliff.sessions}
-    request = Request(
-        folder.path.parent,
-        variant=wanted.variant,
-        shape=cliff.shape,
-        timing=wanted.timing,
-        sessions=str(cliff.sessions),
-        harness="shared",
-    )
+    ask = Ask("cliff", (wanted.variant,), (cliff.shape,), wanted.timing, (cliff.sessions,), harness="shared")
     try:
-        plan = replace(make_plan(config, request), hold_stalled_s=HOLD_STALLED_S)
+        plan = replace(resolve_one(config, ask), hold_stalled_s=HOLD_STALLED_S)
         if plan.variant is None:
             raise ConfigError(f"{wanted.variant}: expected a row of ours")
         launch, interpreter = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
         place = folder.point(f"{wanted.variant}-{wanted.timing}", cliff.sessions)
         around = Around(Forensics(), launch, place.path)
         title = f"{wanted.variant}, {cliff.sessions} sessions, {wanted.timing}"
-        with on_harness_cpus(plan), display.stage(title, point_seconds(plan)) as stage:
+        with on_harness_cpus(plan), display.stage(title, plan.point_s) as stage:
             point = await run_point(run, plan, launch, cliff.sessions, place, stage, around)
     except (SetupError, ProbeError, ShapeRefused) as error:
         reason = " ".join(str(error).split())

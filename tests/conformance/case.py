@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from tests.conformance.audio import FRAME_BYTES, Audio, GoldenAudio
+from tests.conformance.expect import Failed, expect
 from tests.conformance.inference import Inference, RequestLog
-from tests.conformance.rule import Failed, expect
 from tests.conformance.session import START, Message, Session
 from tests.conformance.wire import Address, Wire, open_wire
 

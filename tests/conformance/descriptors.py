@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.conformance.rule import Skipped
+from tests.conformance.expect import Skipped
 
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 

@@ -1,24 +1,13 @@
-"""What a rule is, how it is registered, and how it says that it failed or saw nothing. No I/O here."""
-
-from __future__ import annotations
+"""What a rule is, and how it is registered. How it says that it failed is in `expect`. No I/O here."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from tests.conformance.case import Case
+from tests.conformance.case import Case
 
-Check = Callable[["Case"], Awaitable[str | None]]
+Check = Callable[[Case], Awaitable[str | None]]
 Result = Literal["PASS", "FAIL", "SKIP"]
-
-
-class Failed(Exception):
-    """The gateway broke the rule: what was expected, and what came."""
-
-
-class Skipped(Exception):
-    """The rule could not be observed: why, and what would make it observable."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +65,3 @@ def rule(
         return check
 
     return register
-
-
-def expect(condition: object, reason: str) -> None:
-    """Raise Failed with `reason` unless `condition` holds."""
-    if not condition:
-        raise Failed(reason)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.conformance.audio import CPU_PASSES, FRAME_BYTES, FRAME_SAMPLES
-from tests.conformance.rule import expect
+from tests.conformance.expect import expect
 
 STAGES = ("websocket_receive", "batch_flush", "inference_request", "inference_response_parse", "websocket_send")
 KINDS = (

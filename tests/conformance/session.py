@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import anyio
 
 from tests.conformance.audio import Audio
-from tests.conformance.rule import Failed, expect
+from tests.conformance.expect import Failed, expect
 from tests.conformance.wire import Received, Wire
 
 FRAME_S = 0.020

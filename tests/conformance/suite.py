@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import anyio
 
 from tests.conformance.case import Case
+from tests.conformance.expect import Failed, Skipped
 from tests.conformance.inference import Inference, http_json, serve_inference
-from tests.conformance.rule import Failed, Outcome, Result, Rule, Skipped
+from tests.conformance.rule import Outcome, Result, Rule
 from tests.conformance.rules.registry import RULES
 from tests.conformance.wire import Address
 

@@ -21,7 +21,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 from websockets.utils import apply_mask
 
-from tests.conformance.rule import Failed
+from tests.conformance.expect import Failed
 
 T = TypeVar("T")
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from experiment.ask.config import load_config
-from experiment.search.ladder import Tried, bracket
-from experiment.store.folders import RunFolder, write_json
+from experiment.search.ladder import bracket
+from experiment.setup import write_json
+from experiment.store.folders import RunFolder
+from experiment.terms import Tried
 
 CONFIG = load_config()
 NOW = datetime(2026, 11, 24, 4, 5, 6)
@@ -58,11 +60,11 @@ def point(sessions: int, status: str, us: float, purpose: str) -> dict[str, Any]
         "sessions": sessions,
         "status": status,
         "purpose": purpose,
-        "reasons": [] if status == "PASS" else ["newest p95 ms 400 (limit 350)"],
+        "reasons": [] if status == "PASS" else ["newest p95 400 > 350 ms"],
         "notes": [],
         "harness": [
-            {"name": "send lateness p99 ms", "limit": 10, "measured": 1.0},
-            {"name": "simulator overshoot p99 ms", "limit": 10, "measured": 2.0},
+            {"key": "send_lateness_p99_ms", "limit": 10, "measured": 1.0},
+            {"key": "simulator_overshoot_p99_ms", "limit": 10, "measured": 2.0},
         ],
         "gateway": {"us_per_session_second": us, "cpu": 0.5, "rss_bytes_max": 2**27},
         "load": {

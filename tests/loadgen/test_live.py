@@ -187,7 +187,7 @@ def test_several_workers_merge_exactly(tmp_path: Path) -> None:
 def test_no_frame_leaves_early_though_the_loop_runs_late_and_slots_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     joins: list[tuple[float, float]] = []  # (start, lead) of each session
 
-    def noted_join(connection: Connection, slot: Slot, cycle: object, lead_s: float) -> None:
+    def noted_join(connection: Connection, slot: Slot[Connection], cycle: object, lead_s: float) -> None:
         assert connection.ledger.start_s is not None
         joins.append((connection.ledger.start_s, lead_s))
         original_join(connection, slot, cycle, lead_s)

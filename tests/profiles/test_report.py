@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from experiment.ask.config import CHECKOUT
 from experiment.ask.schema import ConfigError
-from experiment.store.folders import write_json
+from experiment.setup import CHECKOUT, write_json
 from profiles.report import anonymous, report
 from tests.experiment import invented
 from tests.profiles.cliff.test_cliff import FINDING, evidence

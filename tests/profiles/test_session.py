@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from experiment.ask.schema import ConfigError
-from profiles.profilers.kinds import PROFILERS, Forensics, ProfilerFailed, PySpy, Target
-from profiles.session import checked, slowed
+from profiles.forensics.profiler import Forensics
+from profiles.profilers.kinds import ProfilerFailed, PySpy, Target
+from profiles.session import PROFILERS, checked, slowed
 
 
 def _plan(**changed: Any) -> Any:
@@ -58,9 +59,9 @@ async def test_forensics_look_when_a_session_stands_still_and_not_again(
         looks.append(port)
         return {"findings": [{"kind": "lost wake-up"}]}
 
-    monkeypatch.setattr("profiles.profilers.kinds.capture", capture)
-    monkeypatch.setattr("profiles.profilers.kinds.listening_port", lambda pids: 8000)
-    monkeypatch.setattr("profiles.profilers.kinds.is_python_314", lambda pid: True)
+    monkeypatch.setattr("profiles.forensics.profiler.capture", capture)
+    monkeypatch.setattr("profiles.forensics.profiler.listening_port", lambda pids: 8000)
+    monkeypatch.setattr("profiles.forensics.profiler.is_python_314", lambda pid: True)
     forensics = Forensics()
     await forensics.start(Target(1, (1,), Path("python"), True, lambda: None), tmp_path)  # type: ignore[arg-type,return-value]
     await forensics.look()

@@ -2,7 +2,6 @@
 
 import gc
 import queue
-import resource
 import signal
 import sys
 import threading
@@ -27,8 +26,6 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     settings = SessionSettings()
     ends: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):

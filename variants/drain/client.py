@@ -7,19 +7,18 @@ import logging
 import socket
 from http import HTTPStatus
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from gateway import FRAME_BYTES, Close, Failure, Infer, SendText
+from gateway import FRAME_BYTES, Close, Failure, Infer, SendText, Session
 from variants.drain.decoder import WIRE_BYTES, Decoder, text_frame
-from variants.drain.stream import HANGUP_ONLY, IN, OUT, Stream
+from variants.drain.inference import Inference
+from variants.drain.stream import HANGUP_ONLY, IN, OUT, Poller, Stream
+from variants.drain.timers import Timers
 from variants.shared.inference import Answer
-
-if TYPE_CHECKING:
-    from variants.drain.loop import Loop
 
 MOST_MESSAGE_BYTES = 65536
 MOST_REQUEST_BYTES = 65536
@@ -35,11 +34,24 @@ _LOGGER = logging.getLogger("variants.drain.websockets")
 _LOGGER.setLevel(logging.CRITICAL)  # a refused handshake is the peer's affair
 
 
+class Host(Protocol):
+    """What a client needs of the loop that it belongs to."""
+
+    poller: Poller
+    timers: "Timers[Client]"
+    inference: Inference
+    scratch: memoryview
+    """Room for what one look receives."""
+    look_s: float
+
+    def new_session(self, now_s: float) -> Session: ...
+
+
 class Client(Stream):
     """One accepted connection. `on_event`, `on_time` and `on_tick` move it on; its inference's outcome comes by
     `on_outcome`."""
 
-    def __init__(self, loop: "Loop", sock: socket.socket) -> None:
+    def __init__(self, loop: Host, sock: socket.socket) -> None:
         super().__init__(loop.poller, sock, IN)
         self._loop = loop
         self._session = loop.new_session(0.0)

@@ -1,89 +1,21 @@
-"""The draining gateway's findings: tables of `make bench`'s figures, and the page of them and of comparisons. Pure.
-
-A loop's entry is `{tag, program, turn, metered, sessions, total_us, phases_us}`.
-"""
+"""The draining gateway's findings: the page of `make bench`'s figures and of comparisons. Pure."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any
 
-from experiment.bench.meter import KERNEL, LOOP, PHASES, POLL, WAKE
 from experiment.host import PAUSE_S
-from experiment.report.costs import Spread, paired
+from experiment.report.bench import (
+    PHASE_HEADINGS,
+    REACTION_HEADINGS,
+    TOTAL_HEADINGS,
+    Entry,
+    phase_lines,
+    reaction_lines,
+    total_lines,
+)
 from experiment.report.sentences import against_first, tables
 from experiment.report.tables import markdown
-from experiment.store.runs import StoredRun
-
-Entry = Mapping[str, Any]
-TOTAL_HEADINGS = ("interpreter", "sessions", "draining loop", "kernel's floor", "ratio")
-PHASE_HEADINGS = ("phase", "µs", "Python", "system calls", "the same calls, bare", "Python, bare")
-REACTION_HEADINGS = (
-    *("row", "ping p50 / p95 / max ms", "close", "violation"),
-    "handshake, 2000 connections in a second: got in",
-    *("RSS, KiB per session", "kernel, KiB per session: mean / most"),
-)
-
-
-def total_lines(bench: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """By build and size: µs per session-second of loop and floor, and their ratio, turn by turn."""
-    lines = []
-    plain = [entry for entry in bench if not entry["metered"]]
-    for tag, sessions in dict.fromkeys((entry["tag"], entry["sessions"]) for entry in plain):
-        loop, floor = (_totals(plain, tag, sessions, program) for program in ("draining", "floor"))
-        spreads = Spread.of(list(loop.values())), Spread.of(list(floor.values())), Spread.of(paired(loop, floor))
-        texts = ["–" if each is None else each.text(digits) for each, digits in zip(spreads, (0, 0, 2), strict=True)]
-        lines.append((f"CPython {tag}", str(sessions), *texts))
-    return lines
-
-
-def _totals(bench: Sequence[Entry], tag: str, sessions: int, program: str) -> dict[str, float]:
-    return {
-        str(entry["turn"]): entry["total_us"]
-        for entry in bench
-        if (entry["tag"], entry["sessions"], entry["program"]) == (tag, sessions, program)
-    }
-
-
-def phase_lines(bench: Sequence[Entry], tag: str) -> list[tuple[str, ...]]:
-    """Of one build: every phase's µs per session-second, medians of the turns, beside the floor's, and their sums."""
-    loop, floor = (_phases(bench, tag, program) for program in ("draining", "floor"))
-    lines, sums = [], [0.0] * 5
-    for phase in PHASES:
-        whole_is_call = phase in (POLL, WAKE)
-        mine, bare = loop.get(phase, 0.0), floor.get(phase, 0.0)
-        python = 0.0 if whole_is_call else mine
-        calls = mine if whole_is_call else loop.get(phase + KERNEL, 0.0)
-        bare_calls = bare if whole_is_call else floor.get(phase + KERNEL, 0.0)
-        bare_python = bare if phase == LOOP else 0.0
-        figures = [python + calls, python, calls, bare_calls, bare_python]
-        sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
-        lines.append((phase, *_figures(figures)))
-    return [*lines, ("sum", *_figures(sums))]
-
-
-def _figures(values: Sequence[float]) -> list[str]:
-    return [f"{value:.1f}" if value else "" for value in values]
-
-
-def _phases(bench: Sequence[Entry], tag: str, program: str) -> dict[str, float]:
-    """Medians of the metered turns."""
-    turns = [
-        entry["phases_us"] for entry in bench if entry["metered"] and (entry["tag"], entry["program"]) == (tag, program)
-    ]
-    return {phase: median(turn[phase] for turn in turns) for phase in turns[0]} if turns else {}
-
-
-def reaction_lines(reactions: Mapping[str, Entry]) -> list[tuple[str, ...]]:
-    """One line per row, under REACTION_HEADINGS."""
-    lines = []
-    for row, found in reactions.items():
-        waits = (found[f"{act}_ms"] for act in ("ping", "close", "violation", "handshake"))
-        times = [f"{wait['p50']:.0f} / {wait['p95']:.0f} / {wait['max']:.0f}" for wait in waits]
-        times[-1] += f": {found['handshake_ms']['count']}"
-        kernel = found["kernel_bytes"]
-        held = "not observed" if kernel is None else f"{kernel['mean'] / 1024:.1f} / {kernel['max'] / 1024:.1f}"
-        lines.append((row, *times, f"{found['rss_bytes'] / 1024:.0f}", held))
-    return lines
+from experiment.store import StoredRun
 
 
 def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str) -> str:

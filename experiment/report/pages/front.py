@@ -1,14 +1,13 @@
 """The README's block: what a run found, in a few lines and a picture. Text from stored figures; it judges nothing."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from experiment.ask.schema import ConfigError
+from experiment.ask import ConfigError
 from experiment.report.capacity import title
 from experiment.report.comparison import Comparison, compare
-from experiment.store.runs import StoredRow, StoredRun
+from experiment.report.tables import number_text, pair_text
+from experiment.store import Point, StoredRow, StoredRun
 
 
 def headline(run: StoredRun, picture: Path, page: Path) -> str:
@@ -33,16 +32,16 @@ def _alone(row: StoredRow) -> list[str]:
     known = row.bracket
     passed = None if known is None else _last(row, known.passed, "PASS")
     if passed is not None:
-        load, gateway = passed["load"], passed["gateway"]
+        load = passed.load
         said += [
-            f"At {passed['sessions']} sessions: newest p50/p95 {_pair(load['newest_ms'])} ms, oldest "
-            f"{_pair(load['oldest_ms'])} ms, {load['failures_total']} failures, {gateway['cpu']:.2f} of the core.",
-            f"That is **{gateway['us_per_session_second']:.0f} µs of CPU per session-second**: fifty frames in, one "
+            f"At {passed.sessions} sessions: newest p50/p95 {pair_text(load.newest_ms)} ms, oldest "
+            f"{pair_text(load.oldest_ms)} ms, {load.failures_total} failures.",
+            f"That is **{number_text(passed.cost_us, '.0f')} µs of CPU per session-second**: fifty frames in, one "
             "answer out.",
         ]
     failed = None if known is None else _last(row, known.failed, "FAIL")
     if failed is not None:
-        said.append(f"At {failed['sessions']}: {failed['reasons'][0] if failed['reasons'] else 'no reason stored'}.")
+        said.append(f"At {failed.sessions}: {failed.reasons[0] if failed.reasons else 'no reason stored'}.")
     return said
 
 
@@ -68,11 +67,7 @@ def _factors(known: Comparison) -> str:
     return "; ".join(f"{name} {one} → {other} × {ratio:.2f}" for name, one, other, ratio in known.factor_ratios())
 
 
-def _last(row: StoredRow, sessions: int | None, status: str) -> Mapping[str, Any] | None:
+def _last(row: StoredRow, sessions: int | None, status: str) -> Point | None:
     """The last point with that outcome at an end of the bracket."""
-    found = [point for point in row.points if point["sessions"] == sessions and point["status"] == status]
+    found = [point for point in row.points if point.sessions == sessions and point.status == status]
     return found[-1] if found else None
-
-
-def _pair(distribution: Mapping[str, float]) -> str:
-    return f"{distribution['p50']:.0f}/{distribution['p95']:.0f}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from experiment.report.comparison import Comparison, compare
 from experiment.report.costs import Spread
 from experiment.report.sentences import beside, carries, ceiling, tables
-from experiment.store.runs import StoredRow, StoredRun
+from experiment.store import StoredRow, StoredRun
 
 _KEPT = ("about", "command", "env", "breaks")
 """What of a foreign row's table is needed to run it again."""

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiment.ask.config import CHECKOUT
-from experiment.ask.schema import ConfigError
+from experiment.ask import ConfigError
 from experiment.report.capacity import draw, text, title
 from experiment.report.comparison import HEADINGS, compare
 from experiment.report.figures import rows_figure
@@ -19,8 +18,8 @@ from experiment.report.reproduce import HEADINGS as REPRODUCE_HEADINGS
 from experiment.report.reproduce import lines as reproduce_lines
 from experiment.report.reproduce import published, ratios
 from experiment.report.tables import markdown
-from experiment.store.folders import read_json, write_json
-from experiment.store.runs import StoredRun, read_run, write_evidence
+from experiment.setup import CHECKOUT, read_json, write_json
+from experiment.store import StoredRun, read_run, write_evidence
 
 BEGIN, END = "<!-- finding:begin, written by `python -m experiment publish` -->", "<!-- finding:end -->"
 DRAINING_BEGIN = "<!-- draining:begin, written by `python -m experiment publish-draining` -->"

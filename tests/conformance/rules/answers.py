@@ -6,7 +6,8 @@ import anyio
 
 from tests.conformance.audio import CPU_PASSES, FRAME_BYTES, GOLDEN
 from tests.conformance.case import Case
-from tests.conformance.rule import expect, rule
+from tests.conformance.expect import expect
+from tests.conformance.rule import rule
 from tests.conformance.schema import check_partial
 from tests.conformance.session import check_cover, check_numbers
 

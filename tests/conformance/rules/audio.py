@@ -1,7 +1,8 @@
 """Rules of every later message: 640 binary bytes, or a close."""
 
 from tests.conformance.case import Case
-from tests.conformance.rule import Rule, add_rule, expect, rule
+from tests.conformance.expect import expect
+from tests.conformance.rule import Rule, add_rule, rule
 from tests.conformance.rules.start import CLOSE_LIMIT_S, NO_CODE, TEXT, expect_close
 from tests.conformance.session import START
 from tests.conformance.wire import Wire, frame

@@ -5,8 +5,9 @@ from itertools import pairwise
 import anyio
 
 from tests.conformance.case import TOLERANCE_MS, Case
+from tests.conformance.expect import expect
 from tests.conformance.inference import RequestLog
-from tests.conformance.rule import expect, rule
+from tests.conformance.rule import rule
 from tests.conformance.session import check_cover
 
 INTERVAL_MS = 1000.0

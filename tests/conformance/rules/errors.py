@@ -3,7 +3,8 @@
 import anyio
 
 from tests.conformance.case import TOLERANCE_MS, Case
-from tests.conformance.rule import Rule, add_rule, expect, rule
+from tests.conformance.expect import expect
+from tests.conformance.rule import Rule, add_rule, rule
 from tests.conformance.schema import check_error
 from tests.conformance.session import Message, check_cover
 

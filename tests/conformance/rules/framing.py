@@ -6,7 +6,8 @@ from itertools import pairwise
 import anyio
 
 from tests.conformance.case import Case
-from tests.conformance.rule import Failed, Rule, add_rule, expect, rule
+from tests.conformance.expect import Failed, expect
+from tests.conformance.rule import Rule, add_rule, rule
 from tests.conformance.rules.start import BINARY, CLOSE_LIMIT_S
 from tests.conformance.session import Session, check_numbers
 from tests.conformance.wire import frame

@@ -7,7 +7,8 @@ import anyio
 
 from tests.conformance.case import Case
 from tests.conformance.descriptors import descriptors_of, gateway_socket
-from tests.conformance.rule import Failed, Skipped, expect, rule
+from tests.conformance.expect import Failed, Skipped, expect
+from tests.conformance.rule import rule
 from tests.conformance.session import Session
 from tests.conformance.wire import Received, Wire
 

@@ -1,7 +1,8 @@
 """Rules that take the inference server, or connections to it, down: nothing runs beside them."""
 
 from tests.conformance.case import Case
-from tests.conformance.rule import expect, rule
+from tests.conformance.expect import expect
+from tests.conformance.rule import rule
 from tests.conformance.rules.errors import check_failed_batch, check_fields
 from tests.conformance.session import check_cover
 

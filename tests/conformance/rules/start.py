@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import anyio
 
 from tests.conformance.case import Case
+from tests.conformance.expect import expect
 from tests.conformance.inference import http_json
-from tests.conformance.rule import Rule, add_rule, expect, rule
+from tests.conformance.rule import Rule, add_rule, rule
 from tests.conformance.session import START, Session
 from tests.conformance.wire import CONNECT_LIMIT_S, Wire, frame
 

@@ -1,17 +1,26 @@
 """Options of a person become a plan, or an error that says what is known."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from experiment.ask.asked import Ask, numbers
 from experiment.ask.config import load_config
-from experiment.ask.plan import Plan, Request, make_plan, parse_target
+from experiment.ask.plan import Plan, parse_target
+from experiment.ask.resolve import resolve_one
 from experiment.ask.schema import ConfigError
 from experiment.host import ShapeRefused
 
 
-def plan(**options: str | int | None) -> Plan:
-    return make_plan(load_config(), Request(Path("results"), **options))  # type: ignore[arg-type]
+def plan(variant: str | None = None, shape: str | None = None, sessions: str | None = None, **options: Any) -> Plan:
+    ask = Ask(
+        "experiment",
+        (variant,) if variant else None,
+        (shape,) if shape else None,
+        sessions=numbers(sessions),
+        **options,
+    )
+    return resolve_one(load_config(), ask)
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +30,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults_are_those_of_the_contract() -> None:
     made = plan()
-    assert made.name == "gil-cpuset-1-quick"
+    assert (made.variant_name, made.shape_name, made.timing_name) == ("gil", "cpuset-1", "quick")
     assert made.sessions == ()
     assert made.infer_port == 9000
     assert made.gateway_limits.cpus == frozenset({1})
@@ -100,4 +109,4 @@ def test_a_target_is_understood(url: str) -> None:
 
 def test_an_external_gateway_has_no_shape_of_ours() -> None:
     made = plan(target="ws://127.0.0.1:81", infer_port=9100)
-    assert (made.name, made.infer_port, made.cpus) == ("external-external-quick", 9100, None)
+    assert (made.variant_name, made.shape_name, made.infer_port, made.cpus) == ("external", "external", 9100, None)

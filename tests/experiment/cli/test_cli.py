@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiment.ask.config import CHECKOUT
+from experiment.setup import CHECKOUT
 
 
 def lab(*words: str, cwd: Path = CHECKOUT) -> tuple[int, str, str]:

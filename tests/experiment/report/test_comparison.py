@@ -8,9 +8,9 @@ import pytest
 from experiment.ask.schema import ConfigError
 from experiment.report.comparison import compare
 from experiment.report.costs import Spread, carried, factor, neighbours
-from experiment.search.ladder import Bracket
 from experiment.store.merge import differences
 from experiment.store.runs import read_run
+from experiment.terms import Bracket
 from tests.experiment.invented import interpreter, ladder_points, manifest, store
 
 ROWS = dict.fromkeys(("gil", "gil-h1", "st-ft", "mt", "gil-picows", "threads-uvloop", "threads"), "cpuset-1")

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from experiment.ask.config import CHECKOUT
 from experiment.ask.schema import ConfigError
-from experiment.bench.meter import PHASES, Meter
+from experiment.bench.meter import Meter
 from experiment.host import core_speed
-from experiment.report.pages.draining import phase_lines, reaction_lines, total_lines
+from experiment.phases import PHASES
+from experiment.report.bench import phase_lines, reaction_lines, total_lines
 from experiment.report.pages.publish import GENERATED, publish_draining
+from experiment.setup import CHECKOUT
 
 two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="it takes two cores")
 

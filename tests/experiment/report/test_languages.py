@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from experiment.ask.config import CHECKOUT
 from experiment.ask.schema import ConfigError, Foreign
 from experiment.report.pages.publish import FOREIGN_BEGIN, FOREIGN_END, GENERATED, publish_foreign
+from experiment.setup import CHECKOUT
 from tests.experiment.invented import ladder_points, manifest, point, store
 
 STRANGER = Foreign(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from experiment.ask.config import CHECKOUT
 from experiment.ask.schema import ConfigError
 from experiment.report.capacity import write_capacity
 from experiment.report.pages.publish import BEGIN, END, publish, publish_repeats
 from experiment.report.reproduce import ratios
+from experiment.setup import CHECKOUT
 from experiment.store.runs import read_run, runs
 from tests.experiment.invented import ladder_points, manifest, store
 

@@ -8,17 +8,17 @@ from typing import Any
 import anyio
 import pytest
 
+from experiment.ask import Ask, asked, shapes
 from experiment.ask.config import load_config
 from experiment.ask.plan import Plan
 from experiment.ask.schema import ConfigError
 from experiment.host import ShapeRefused
-from experiment.report.reproduce import shapes
 from experiment.run import runner
-from experiment.run.campaign import Ask, asked, make_campaign
+from experiment.run.campaign import make_campaign
 from experiment.run.launch import Launch
 from experiment.run.progress import Display, Stage
-from experiment.setup import SetupError
-from experiment.store.folders import PointFolder, write_json
+from experiment.setup import SetupError, write_json
+from experiment.store.folders import PointFolder
 from experiment.store.runs import StoredRun, read_run
 from tests.experiment.invented import interpreter, point
 
@@ -55,8 +55,8 @@ def measure(monkeypatch: pytest.MonkeyPatch, order: list[tuple[str, int]], verdi
     monkeypatch.setattr(runner, "run_point", run_point)
 
 
-def ask(*variants: str, **more: Any) -> Ask:
-    return Ask("compare", variants, ("cpuset-1",), "smoke", **more)
+def ask(*variants: str, ladder: str = "no", rounds: int = 1, **more: Any) -> Ask:
+    return Ask("compare", variants, ("cpuset-1",), "smoke", ladder=ladder, rounds=rounds, **more)
 
 
 def carry_out(results: Path, wanted: Ask, resumed: Path | None = None) -> StoredRun:
@@ -67,15 +67,15 @@ def carry_out(results: Path, wanted: Ask, resumed: Path | None = None) -> Stored
 def test_rows_take_points_in_turn_each_round_beginning_one_further(
     tmp_path: Path, taken: list[tuple[str, int]]
 ) -> None:
-    run = carry_out(tmp_path, ask("gil", "gil-h1", "mt", sessions="200", rounds=3))
+    run = carry_out(tmp_path, ask("gil", "gil-h1", "mt", sessions=(200,), rounds=3))
     names = [name for name, _ in taken]
     assert names == ["gil", "gil-h1", "mt", "gil-h1", "mt", "gil", "mt", "gil", "gil-h1"]
     assert run.finished
-    assert [one["purpose"] for one in run.rows[1].points] == ["listed-1", "listed-2", "listed-3"]
+    assert [one.purpose for one in run.rows[1].points] == ["listed-1", "listed-2", "listed-3"]
 
 
 def test_after_the_costs_every_row_climbs_its_own_ladder(tmp_path: Path, taken: list[tuple[str, int]]) -> None:
-    run = carry_out(tmp_path, ask("gil", "mt", sessions="200", rounds=2, ladder="confirm"))
+    run = carry_out(tmp_path, ask("gil", "mt", sessions=(200,), rounds=2, ladder="confirm"))
     for row in run.rows:
         assert str(row.bracket).startswith("confirmed ")
         assert " ↔ solid fail " in str(row.bracket)
@@ -91,11 +91,11 @@ def test_a_row_that_cannot_run_is_stored_with_its_reason(
         return Launch(row, None, None), interpreter(row.interpreter)
 
     monkeypatch.setattr(runner, "prepare", prepare)
-    run = carry_out(tmp_path, ask("gil", "mt", sessions="200"))
+    run = carry_out(tmp_path, ask("gil", "mt", sessions=(200,)))
     assert [row.refused is None for row in run.rows] == [True, False]
     assert "CPython 3.14t is not to be had" in str(run.rows[1].refused)
     with pytest.raises(SetupError):
-        carry_out(tmp_path, ask("mt", sessions="200"))
+        carry_out(tmp_path, ask("mt", sessions=(200,)))
 
 
 def test_an_interrupted_run_is_taken_up_again(
@@ -106,7 +106,7 @@ def test_an_interrupted_run_is_taken_up_again(
             raise KeyboardInterrupt
         return "PASS"
 
-    wanted = ask("gil", "mt", sessions="100,200", rounds=2)
+    wanted = ask("gil", "mt", sessions=(100, 200), rounds=2)
     with monkeypatch.context() as patched:
         measure(patched, taken, interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -117,25 +117,25 @@ def test_an_interrupted_run_is_taken_up_again(
     run = carry_out(tmp_path, asked(folder), folder)
     assert run.finished
     assert len(taken) == 8
-    assert [one["sessions"] for one in run.rows[0].points] == [100, 200, 100, 200]
+    assert [one.sessions for one in run.rows[0].points] == [100, 200, 100, 200]
 
 
 def test_another_plan_or_interpreter_cannot_take_it_up(
     tmp_path: Path, taken: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = carry_out(tmp_path, ask("gil", sessions="200"))
+    run = carry_out(tmp_path, ask("gil", sessions=(200,)))
     with pytest.raises(ConfigError, match="ask: has changed"):
-        carry_out(tmp_path, ask("gil", sessions="300"), tmp_path / run.name)
+        carry_out(tmp_path, ask("gil", sessions=(300,)), tmp_path / run.name)
     monkeypatch.setattr(runner, "prepare", lambda row, _: (Launch(row, None, None), interpreter(version="3.14.9")))
     with pytest.raises(ConfigError, match=r"row gil interpreter version: was '3\.14\.7', is '3\.14\.9'"):
-        carry_out(tmp_path, ask("gil", sessions="200"), tmp_path / run.name)
+        carry_out(tmp_path, ask("gil", sessions=(200,)), tmp_path / run.name)
 
 
 def test_several_shapes_make_rows_of_every_pair(taken: list[tuple[str, int]], tmp_path: Path) -> None:
     wanted = Ask("compare", ("gil", "mt"), ("quota-0.5", "quota-0.25"), "smoke", ladder="confirm")
     campaign = make_campaign(CONFIG, wanted, tmp_path)
     assert [row.label for row in campaign.rows] == ["gil@quota-0.5", "mt@quota-0.5", "gil@quota-0.25", "mt@quota-0.25"]
-    starts = [row.search.ladder.start for row in campaign.rows if row.search.ladder]
+    starts = [search.ladder.start for search in campaign.searches.values() if search.ladder]
     assert starts == [100, 100, 50, 50]
     low, high, most = campaign.seconds()
     assert 0 < low <= high <= most
@@ -151,13 +151,11 @@ def test_a_shape_that_is_refused_ends_its_row_only(
         make_campaign(CONFIG, Ask("experiment", ("gil",), ("cpuset-2",), "smoke"), tmp_path)
     with pytest.raises(ConfigError, match="unknown shape"):
         make_campaign(CONFIG, Ask("compare", ("gil", "mt"), ("nosuch",), "smoke"), tmp_path)
-    lenient = Ask("reproduce", ("gil", "mt"), ("cpuset-1", "nosuch"), "smoke", lenient_shapes=True)
-    assert [row.refused is None for row in make_campaign(CONFIG, lenient, tmp_path).rows] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(("cores", "wide"), [(2, False), (8, True)])
 def test_reproduce_says_when_something_stands_in(monkeypatch: pytest.MonkeyPatch, cores: int, wide: bool) -> None:
-    monkeypatch.setattr("experiment.report.reproduce.usable_cpus", lambda: frozenset(range(cores)))
+    monkeypatch.setattr("experiment.ask.reproduce.usable_cpus", lambda: frozenset(range(cores)))
     wanted, said = shapes(CONFIG)
     assert ("quota-2" in wanted) == wide
     assert ("stands in for 2 vCPU : 1" in said) == (not wide)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from experiment.ask import Ask
 from experiment.ask.config import load_config
 from experiment.ask.schema import Foreign
 from experiment.host import ShapeRefused
-from experiment.run.campaign import Ask, make_campaign
+from experiment.run.campaign import make_campaign
 from experiment.run.progress import Display
 from experiment.run.runner import run_campaign
 
@@ -32,7 +33,7 @@ async def test_a_foreign_row_is_measured_like_any_other(tmp_path: Path) -> None:
         stop=f"touch {tmp_path}/stopped; kill -TERM {{pid}}",
     )
     config = load_config().model_copy(update={"foreign": {"mine": row}})
-    ask = Ask("experiment", ("mine",), ("cpuset-1",), "smoke", sessions="5")
+    ask = Ask("experiment", ("mine",), ("cpuset-1",), "smoke", sessions=(5,))
     try:
         campaign = make_campaign(config, ask, tmp_path / "results")
     except ShapeRefused as refused:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiment.ask.schema import Ladder
-from experiment.run.verdict import Status
-from experiment.search.ladder import Bracket, Tried, bracket, climb, points_to
+from experiment.search.ladder import bracket, climb, points_to
+from experiment.terms import Bracket, Status, Tried
 
 SHORT = Ladder(start=200, growth=1.5, points=6, most=20000, confirm=False)
 LONG = Ladder(start=200, growth=1.5, points=40, most=20000, confirm=True)

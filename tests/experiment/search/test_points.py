@@ -1,8 +1,8 @@
 """Listed points, their repeats, the ladder after them, and whose turn it is."""
 
 from experiment.ask.schema import Ladder
-from experiment.search.ladder import Tried
 from experiment.search.points import Search, turn
+from experiment.terms import Tried
 
 LADDER = Ladder(start=200, growth=1.5, points=6, most=20000, confirm=False)
 

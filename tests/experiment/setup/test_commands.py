@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiment.setup.commands import clean_environment, run
-from experiment.setup.places import locked, read_json, write_json
+from experiment.setup.json_files import write_json
+from experiment.setup.places import kept, locked
 
 
 def test_it_returns_what_was_said_and_how_it_ended() -> None:
@@ -83,10 +84,10 @@ def test_a_lock_waits_for_its_holder_and_goes_with_it(tmp_path: Path) -> None:
 
 def test_damaged_memory_is_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "a" / "memory.json"
-    assert read_json(path) == {}
+    assert kept(path) == {}
     write_json(path, {"a": 1})
-    assert read_json(path) == {"a": 1}
+    assert kept(path) == {"a": 1}
     path.write_text('{"a": ')
-    assert read_json(path) == {}
+    assert kept(path) == {}
     path.write_text("[]")
-    assert read_json(path) == {}
+    assert kept(path) == {}

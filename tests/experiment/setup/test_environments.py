@@ -10,7 +10,7 @@ from experiment.setup import environments
 from experiment.setup.environments import Environment, ensure
 from experiment.setup.facts import Interpreter
 from experiment.setup.failures import NotOnInterpreter, SetupError
-from experiment.setup.places import Memory, Places, read_json
+from experiment.setup.places import Memory, Places, kept
 
 from .conftest import HERE, Program
 
@@ -45,7 +45,7 @@ def test_it_is_installed_with_hashes_on_the_interpreter_it_says(setup: Setup, pl
     assert f"--python {made.python}" in install
     assert f"--require-hashes -r {places.requirements('gil')}" in install
     assert made.interpreter.stand_in is False
-    assert read_json(made.python.parents[1] / "lab.json")["interpreter"]["tag"] == made.interpreter.tag
+    assert kept(made.python.parents[1] / "lab.json")["interpreter"]["tag"] == made.interpreter.tag
 
 
 def test_unchanged_it_runs_nothing_at_all(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

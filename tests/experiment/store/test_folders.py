@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiment.store.folders import RunFolder, read_json, write_json
+from experiment.setup import read_json, write_json
+from experiment.store.folders import RunFolder
 
 NOW = datetime(2026, 11, 24, 4, 5, 6)
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from experiment.ask.config import CHECKOUT, load_config
+from experiment.ask.config import load_config
 from experiment.ask.schema import ConfigError
+from experiment.setup import CHECKOUT
 from experiment.store.runs import read_run
 from profiles.__main__ import GENERATED
 from profiles.cliff import hazard

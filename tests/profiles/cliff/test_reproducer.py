@@ -6,7 +6,7 @@ import sysconfig
 
 import pytest
 
-from experiment.ask.config import CHECKOUT
+from experiment.setup import CHECKOUT
 
 FILE = CHECKOUT / "profiles" / "cliff" / "reproducer" / "lost_wakeup.py"
 

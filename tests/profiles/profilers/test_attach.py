@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiment.ask.config import CHECKOUT
+from experiment.setup import CHECKOUT
 from profiles.profilers.inject import CannotInject, inject
 from profiles.profilers.stacks import parse_collapsed
 from tests.interpreters import python_of

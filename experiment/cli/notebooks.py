@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from experiment.ask.config import CHECKOUT
-from experiment.ask.schema import ConfigError
+from experiment.ask import ConfigError
+from experiment.setup import CHECKOUT
 
 CELL_LIMIT_S = 60
 

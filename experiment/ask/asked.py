@@ -1,0 +1,70 @@
+"""What a person asked for, as given; None where nothing was. Read from text and from manifests, looked up elsewhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from experiment.ask.schema import ConfigError
+from experiment.setup import read_json
+
+NO_LADDER = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The one value that holds it: kept in the manifest, so that an interrupted run can be taken up again."""
+
+    verb: str
+    variants: tuple[str, ...] | None = None
+    shapes: tuple[str, ...] | None = None
+    timing: str | None = None
+    sessions: tuple[int, ...] | None = None
+    """The points; for each thread, in a shape of threads."""
+    rounds: int | None = None
+    """How often each of them is measured."""
+    ladder: str | None = None
+    """The ladder's name, or "no" for the listed points alone."""
+    target: str | None = None
+    """The URL of a gateway that somebody else started."""
+    harness: str | None = None
+    infer_port: int | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "Ask":
+        """From a manifest."""
+        known = {field.name for field in fields(cls)}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
+        }
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """A list as typed: "gil,mt" or "gil mt"; None for nothing."""
+    return tuple((text or "").replace(",", " ").split()) or None
+
+
+def numbers(text: str | None) -> tuple[int, ...] | None:
+    """Points as typed: "300", "200,300,400" or "200 300"; None for nothing.
+
+    Raises:
+        ConfigError: something else, or a number under 1.
+    """
+    if not text:
+        return None
+    try:
+        found = tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise ConfigError(f"SESSIONS: expected one number or a list such as 200,300,400, got {text!r}")
+    return found
+
+
+def asked(folder: Path) -> Ask:
+    """What a stored run was asked for. Raises ConfigError where it is no run's folder."""
+    manifest = read_json(folder / "manifest.json")
+    if manifest is None or "ask" not in manifest:
+        raise ConfigError(f"RESUME: expected the folder of an interrupted run, results/<run>, got {folder}")
+    return Ask.of(manifest["ask"])

@@ -1,0 +1,108 @@
+"""What was asked for, resolved once against `experiments.toml`: rows, points and ladders, with every default in place.
+
+Everything behind this sees only what it returns.
+"""
+
+from dataclasses import dataclass
+
+from experiment.ask.asked import NO_LADDER, Ask
+from experiment.ask.plan import EXTERNAL, Plan, external_plan, plan_row
+from experiment.ask.schema import Config, ConfigError, Ladder, VerbDefaults
+from experiment.host import ShapeRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A variant at a shape, and the points it is to give."""
+
+    label: str
+    """Its name in tables and folders: the variant's, with "@shape" where several shapes were asked for."""
+    variant: str
+    shape: str
+    plan: Plan | None
+    """None where it is refused."""
+    rounds: int = 1
+    """How often each of the plan's points is measured."""
+    ladder: Ladder | None = None
+    """What chooses points after those; None for none."""
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The rows of one ask, of one timing."""
+
+    config: Config
+    ask: Ask
+    variants: tuple[str, ...]
+    shapes: tuple[str, ...]
+    timing: str
+    rows: tuple[Row, ...]
+
+
+def resolve(config: Config, ask: Ask) -> Resolved:
+    """Look every name up, fill in what was not said, and deal out the cores.
+
+    Raises:
+        ConfigError: a name or number that is not as expected.
+        ShapeRefused: the only row's shape cannot be had here.
+    """
+    of_verb = config.defaults.verbs.get(ask.verb, VerbDefaults())
+    timing = ask.timing or of_verb.timing or config.defaults.timing
+    config.timing(timing)
+    variants = ask.variants or of_verb.variants or (config.defaults.variant,)
+    shapes = ask.shapes or (config.defaults.shape,)
+    rounds = of_verb.rounds if ask.rounds is None else ask.rounds
+    _check(ask, variants, shapes, rounds)
+    sessions = of_verb.sessions if ask.sessions is None else ask.sessions
+    ladder = _ladder(config, ask, of_verb)
+    infer_port = config.harness.infer_port if ask.infer_port is None else ask.infer_port
+    if ask.target is not None:
+        plan = external_plan(config, timing, sessions, ask.target, infer_port)
+        rows = [Row(EXTERNAL, EXTERNAL, EXTERNAL, plan, rounds, ladder)]
+        return Resolved(config, ask, (EXTERNAL,), (EXTERNAL,), timing, tuple(rows))
+    pairs = [(variant, shape) for shape in shapes for variant in variants]
+    rows = []
+    for variant, shape in pairs:
+        label = variant if len(shapes) == 1 else f"{variant}@{shape}"
+        shared = ask.harness == "shared"
+        try:
+            plan = plan_row(config, variant, shape, timing, sessions, infer_port, harness_shared=shared)
+        except ShapeRefused as refused:
+            if len(pairs) == 1:
+                raise
+            rows.append(Row(label, variant, shape, None, refused=str(refused)))
+            continue
+        scaled = None if ladder is None else ladder.scaled(config.shape(shape).total_vcpus)
+        rows.append(Row(label, variant, shape, plan, rounds, scaled))
+    return Resolved(config, ask, variants, shapes, timing, tuple(rows))
+
+
+def resolve_one(config: Config, ask: Ask) -> Plan:
+    """The plan of an ask for one variant at one shape. Raises as `resolve` does."""
+    (row,) = resolve(config, ask).rows
+    if row.plan is None:
+        raise ShapeRefused(row.refused or f"{row.label} cannot run")
+    return row.plan
+
+
+def _check(ask: Ask, variants: tuple[str, ...], shapes: tuple[str, ...], rounds: int) -> None:
+    if ask.target is not None and ask.variants is not None:
+        raise ConfigError("TARGET is a gateway that already runs, VARIANT one to be started: give one of the two")
+    if ask.target is not None and ask.shapes is not None:
+        raise ConfigError("SHAPE cannot be given to a gateway that already runs (TARGET): leave one of the two out")
+    if ask.harness not in (None, "shared"):
+        raise ConfigError(f"HARNESS: expected 'shared' or nothing, got {ask.harness!r}")
+    for name, given in (("VARIANTS", variants), ("SHAPE", shapes)):
+        if twice := sorted({each for each in given if given.count(each) > 1}):
+            raise ConfigError(f"{name}: expected every name once, got {', '.join(twice)} again")
+    if rounds < 1:
+        raise ConfigError(f"ROUNDS: expected a number of at least 1, got {rounds}")
+
+
+def _ladder(config: Config, ask: Ask, of_verb: VerbDefaults) -> Ladder | None:
+    """The ladder that was named; else the verb's, unless that gives way to listed points."""
+    name = ask.ladder
+    if name is None:
+        name = None if of_verb.sessions_alone and ask.sessions else of_verb.ladder
+    return None if name in (None, NO_LADDER) else config.ladder(name)

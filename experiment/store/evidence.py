@@ -1,0 +1,44 @@
+"""A stored run in compact form, one JSON file that is kept for good.
+
+It holds the manifest without notes, the verdict, and of each point what tables are made from.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiment.setup import write_json
+from experiment.store.runs import StoredRun
+
+_INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
+MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
+_POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
+_LATER_KEYS = ("core_speed",)
+"""Those that older runs do not have."""
+_LOAD_KEYS = ("newest_ms", "oldest_ms", "send_lateness_ms", "partials", "failures", "failures_total", "stalls")
+
+
+def write_evidence(run: StoredRun, path: Path) -> None:
+    """The compact form, for good."""
+    manifest = {key: value for key, value in run.manifest.items() if key != "notes"}
+    manifest["machine"] = {key: manifest["machine"].get(key) for key in MACHINE_KEYS}
+    manifest["interpreters"] = {name: _interpreter(facts) for name, facts in manifest["interpreters"].items()}
+    manifest["rows"] = {
+        row.name: {**row.facts, "interpreter": _interpreter(row.facts["interpreter"])} for row in run.rows
+    }
+    verdict = {
+        "finished": run.finished,
+        "rows": {row.name: {k: v for k, v in row.verdict.items() if k != "points"} for row in run.rows},
+    }
+    points = {row.name: [_point(point.stored) for point in row.points] for row in run.rows}
+    write_json(path, {"name": run.name, "manifest": manifest, "verdict": verdict, "points": points})
+
+
+def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if facts is None else {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")}
+
+
+def _point(point: Mapping[str, Any]) -> dict[str, Any]:
+    load = point["load"] or {}
+    kept = {key: point.get(key) for key in _POINT_KEYS} | {key: point[key] for key in _LATER_KEYS if key in point}
+    return {**kept, "load": {key: load.get(key) for key in _LOAD_KEYS}}
