@@ -7,18 +7,18 @@ PYTEST_ARGS ?=
 # Harness and tests always run on a GIL build, the same for every row.
 LAB = PYTHON="$(PYTHON)" PYTHON_CHOSEN=$(if $(filter file default,$(origin PYTHON)),,yes) exec sh experiment/setup/start.sh
 
-# An option only where its variable is set: $(call option,VARIANT,variant)
-option = $(if $($(1)),--$(2) "$($(1))")
+# VERB.takes lists a verb's variables, once: $(options) in its recipe makes the options of those that are set
+# (INFER_PORT=9001: --infer-port "9001"), help shows who takes what, and the end of this file refuses the rest.
+lower = $(shell echo $(1) | sed 'y/ABCDEFGHIJKLMNOPQRSTUVWXYZ_/abcdefghijklmnopqrstuvwxyz-/')
+valued = $(if $($(1)),--$(call lower,$(1)) "$($(1))")
+switch = $(if $(filter-out 0,$($(1))),--$(call lower,$(1)))
+options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN,$(name)),switch,valued),$(name))))
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help experiment ladder compare reproduce cliff results report notebooks conformance test check bench profile doctor lock clean
-
-help: ## list verbs and variables
-	@echo "make VERB [VARIABLE=value …]"
-	@sed -n 's/^\([a-z][a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r verb what; do printf '  %-12s %s\n' "$$verb" "$$what"; done
-	@echo "variables"
-	@sed -n 's/^#: \([A-Z_]*\) */\1\t/p' Makefile | while IFS='	' read -r name what; do printf '  %-12s %s\n' "$$name" "$$what"; done
+VERBS := experiment ladder compare reproduce bench conformance profile cliff results report notebooks help \
+	test check doctor lock clean
+.PHONY: $(VERBS)
 
 #: VARIANT      row of experiments.toml (gil)
 #: SHAPE        what the gateway is given: cpuset-1 cpuset-2 quota-1 … (cpuset-1)
@@ -26,56 +26,91 @@ help: ## list verbs and variables
 #: SESSIONS     one point, or a list: 200,300 (a ladder)
 #: VARIANTS     rows to compare: gil,gil-h1,mt; ratios are to the first
 #: ROUNDS       how often compare measures each row's cost (3)
-#: LADDER       compare: ladder of experiments.toml, or no for costs alone (confirm)
-#: RUNS         compare: stored runs, results/a,results/b
-#: RUN          results, report, notebooks: folder of a run, or its evidence file
+#: LADDER       ladder of experiments.toml, or no for costs alone (confirm)
+#: RUNS         stored runs to compare: results/a,results/b
+#: RUN          folder of a run, or its evidence file
 #: RESUME       folder of an interrupted run to take up again
 #: DRY_RUN      1: print the points, the time each takes and the total; start nothing
-#: PRUNE        results: remove runs begun more than so many days ago
+#: PRUNE        remove runs begun more than so many days ago
 #: TARGET       ws://host:port of a gateway that already runs; none is started
 #: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
 #: INFER_PORT   port the simulator is served on
 #: PROFILER     py-spy, remote, memray, sched or forensics (remote)
-#: RESULTS      folder the run is stored in (results)
-#: PYTHON       CPython >= 3.11 to start set-up with (python3)
+#: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
+#: PYTHON       CPython >= 3.11 to start set-up with (python3)
 #: LAB_RETRY    1: try again what failed to install or build within the last day
 
-CAMPAIGN = $(call option,TIMING,timing) $(call option,RESULTS,results) $(call option,RESUME,resume) \
-	$(if $(filter-out 0,$(DRY_RUN)),--dry-run)
-SUBJECT = $(call option,VARIANT,variant) $(call option,SHAPE,shape) $(call option,TARGET,target) \
-	$(call option,HARNESS,harness) $(call option,INFER_PORT,infer-port)
+hash := \#
+known := $(shell sed -n 's/^$(hash): \([A-Z_]*\) .*/\1/p' Makefile)
+# These act on set-up, so every verb takes them.
+everywhere := PYTHON LAB_RETRY
+CAMPAIGN := TIMING RESULTS RESUME DRY_RUN
+SUBJECT := VARIANT SHAPE TARGET HARNESS INFER_PORT
 
-experiment: ## measure a variant: table, first bracket, and RESULT results/<run> as the last line
-	@$(LAB) harness -- -m experiment $(SUBJECT) $(call option,SESSIONS,sessions) $(CAMPAIGN)
+#= measure
 
+experiment.takes := $(SUBJECT) SESSIONS $(CAMPAIGN)
+experiment: ## measure a variant: table, first bracket; the last line is RESULT results/<run>
+	@$(LAB) harness -- -m experiment $(options)
+
+ladder.takes := $(SUBJECT) $(CAMPAIGN)
 ladder: ## find a variant's ceiling: confirmed, borderline, first solid fail
-	@$(LAB) harness -- -m experiment ladder $(SUBJECT) $(CAMPAIGN)
+	@$(LAB) harness -- -m experiment ladder $(options)
 
-compare: ## rows side by side (VARIANTS, ROUNDS, LADDER), interleaved in time; or stored runs (RUNS)
-	@$(LAB) harness -- -m experiment compare $(call option,VARIANTS,variants) $(call option,SHAPE,shape) \
-		$(call option,SESSIONS,sessions) $(call option,ROUNDS,rounds) $(call option,LADDER,ladder) \
-		$(call option,HARNESS,harness) $(call option,RUNS,runs) $(CAMPAIGN)
+compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER HARNESS RUNS $(CAMPAIGN)
+compare: ## rows side by side, interleaved in time (VARIANTS); or stored runs (RUNS)
+	@$(LAB) harness -- -m experiment compare $(options)
 
-reproduce: ## the public benchmark's rows beside ours, in its shapes (TIMING: full, or quick for first brackets)
-	@$(LAB) harness -- -m experiment reproduce $(CAMPAIGN)
+reproduce.takes := $(CAMPAIGN)
+reproduce: ## the public benchmark's rows beside ours, in its shapes (TIMING: full unless given)
+	@$(LAB) harness -- -m experiment reproduce $(options)
 
-cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics (DRY_RUN says how long)
-	@$(LAB) profiles -- -m profiles cliff $(call option,RESULTS,results) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+bench: ## what core, kernel, load generator and simulator cost by themselves
+	@$(LAB) test -- -m experiment bench
 
-report: ## a stored run (RUN) as a folder and a zip, ready to attach to an issue
-	@$(LAB) profiles -- -m profiles report $(call option,RUN,run)
+conformance.takes := VARIANT TARGET INFER_PORT RESULTS
+conformance: ## the wire contract as a black box, one line per rule (VARIANT or TARGET)
+	@$(LAB) harness -- -m experiment conformance $(options)
 
+#= explain
+
+profile.takes := PROFILER VARIANT SHAPE TIMING SESSIONS HARNESS RESULTS
+profile.needs = $(if $(SESSIONS),,SESSIONS=200; a profile is of one point)
+profile: ## flame graphs or scheduling of one point (SESSIONS), and what profiling it cost
+	@$(LAB) profiles -- -m profiles profile $(options)
+
+cliff.takes := RESULTS DRY_RUN
+cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
+	@$(LAB) profiles -- -m profiles cliff $(options)
+
+#= read
+
+results.takes := RUN PRUNE RESULTS
 results: ## list stored runs; RUN: its table and picture again; PRUNE: remove old ones
-	@$(LAB) harness -- -m experiment results $(call option,RUN,run) $(call option,PRUNE,prune) $(call option,RESULTS,results)
+	@$(LAB) harness -- -m experiment results $(options)
 
+report.takes := RUN
+report.needs = $(if $(RUN),,RUN=results/<run>; make results lists them)
+report: ## a stored run (RUN) as a folder and a zip, ready to attach to an issue
+	@$(LAB) profiles -- -m profiles report $(options)
+
+notebooks.takes := RUN RESULTS
 notebooks: ## execute every notebook without a browser (RUN)
-	@$(LAB) notebooks -- -m experiment notebooks $(call option,RUN,run) $(call option,RESULTS,results)
+	@$(LAB) notebooks -- -m experiment notebooks $(options)
 
-conformance: ## the wire contract as a black box, one line per rule (VARIANT or TARGET, INFER_PORT)
-	@$(LAB) harness -- -m experiment conformance $(call option,VARIANT,variant) $(call option,TARGET,target) \
-		$(call option,INFER_PORT,infer-port)
+takers = $(if $(filter $(1),$(everywhere)),every verb,$(strip $(foreach verb,$(VERBS),$(if \
+	$(filter $(1),$($(verb).takes)),$(verb)))))
+# The first sed makes two columns of `verb: … ## what it does`, and headings of `#= group`.
+help: ## list verbs and variables
+	@echo "make VERB [VARIABLE=value …]"
+	@sed -n -e 's/^#= //p' -e '/^[a-z]*:.*## /{s/:.*## /             /;s/^\(.\{13\}\) */  \1/p;}' Makefile
+	@echo "variables, each with the verbs that take it"
+	@$(foreach name,$(known),sed -n 's/^#: \($(name) .*\)/  \1/p' Makefile; echo "               $(call takers,$(name))";)
 
+#= keep
+
+test.takes := PYTEST_ARGS
 test: check ## check, then every test
 	@$(LAB) test -- -m pytest $(PYTEST_ARGS)
 
@@ -84,20 +119,40 @@ check: ## ruff and mypy
 	@$(LAB) test -- -m ruff format --check --quiet .
 	@$(LAB) test -- -m mypy
 
-bench: ## what core, kernel, load generator and simulator cost by themselves
-	@$(LAB) test -- -m experiment bench
-
-profile: ## flame graphs or scheduling of one point (VARIANT, SESSIONS, PROFILER), and what profiling it cost
-	@$(LAB) profiles -- -m profiles profile $(call option,PROFILER,profiler) $(call option,VARIANT,variant) \
-		$(call option,SHAPE,shape) $(call option,TIMING,timing) $(call option,SESSIONS,sessions) \
-		$(call option,HARNESS,harness) $(call option,RESULTS,results)
-
 doctor: ## what is here, what is missing, how to mend it
 	@$(LAB) harness --survey-on-failure -- -m experiment doctor
 
 lock: ## compile requirements/*.txt from pyproject.toml again
 	@$(LAB) --lock
 
-clean: ## remove environments, tools and caches of the checkout; results and built interpreters stay
+clean: ## remove environments, tools and caches; results and built interpreters stay
 	@rm -rf .lab .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A variable that would do nothing, or one that is missing, ends make here, before any recipe.
+# Given are those of the command line, without make's own and what shells' completion sets. Below another make nothing
+# counts as given: it hands its whole command line down through the environment, and that looks the same.
+own := SHELL CURDIR VPATH MFLAGS GNUMAKEFLAGS MAKE% .% __% -%
+ifeq ($(MAKELEVEL),0)
+given := $(filter-out $(own),$(sort $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))))
+endif
+verbs := $(filter $(VERBS),$(or $(MAKECMDGOALS),$(.DEFAULT_GOAL)))
+taken := $(filter $(foreach verb,$(verbs),$($(verb).takes)),$(known))
+unknown := $(firstword $(filter-out $(known),$(given)))
+# Several verbs at once: one that takes it is enough.
+untaken := $(if $(verbs),$(firstword $(filter-out $(taken) $(everywhere),$(given))))
+lacking := $(firstword $(foreach verb,$(verbs),$(if $($(verb).needs),$(verb))))
+
+ifneq ($(unknown),)
+nearest := $(shell awk -f experiment/setup/nearest.awk '$(subst ','\'',$(unknown))' $(known) 2>/dev/null)
+refusal := unknown variable $(unknown)$(if $(nearest),; nearest known: $(nearest),; make help lists all)
+else ifneq ($(untaken),)
+refusal := make $(verbs) takes no $(untaken); it takes $(or $(taken),no variable but $(everywhere))
+else ifneq ($(lacking),)
+refusal := make $(lacking) needs $($(lacking).needs)
+endif
+ifneq ($(refusal),)
+# The reason as the last line of standard output, as from every verb; $(error) then ends make with status 2.
+$(info EXIT 2 $(refusal))
+$(error $(refusal))
+endif

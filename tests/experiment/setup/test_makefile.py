@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from experiment.cli.app import app as experiment_app
 from experiment.setup.commands import clean_environment
 from experiment.setup.places import Places
 from experiment.setup.survey import survey
+from profiles.__main__ import app as profiles_app
 
 from .conftest import HERE, Program
 
@@ -20,12 +24,16 @@ OLD = "[ \"$1\" = --version ] && echo 'Python 3.8.10'; exit 1"
 # Passes for a good Python and prints what it was asked to run.
 ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$word"; done; echo'
 
-VERBS = [
-    *("help", "experiment", "ladder", "compare", "reproduce", "cliff", "results", "report", "notebooks", "conformance"),
-    *("test", "check", "bench", "profile", "doctor", "lock", "clean"),
-]
+GROUPS = {
+    "measure": ["experiment", "ladder", "compare", "reproduce", "bench", "conformance"],
+    "explain": ["profile", "cliff"],
+    "read": ["results", "report", "notebooks", "help"],
+    "keep": ["test", "check", "doctor", "lock", "clean"],
+}
+VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
 OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE"]
+SET_UP = ["PYTHON", "PYTEST_ARGS", "LAB_RETRY"]
 
 
 @pytest.fixture
@@ -40,8 +48,13 @@ def only_these(bin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    ours = {"PYTHON", "PYTEST_ARGS", *VARIABLES, *OTHERS}
-    environment = {key: value for key, value in clean_environment().items() if key not in ours}
+    return make_in({}, *arguments)
+
+
+def make_in(more: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """With `more` in the environment."""
+    ours = {*VARIABLES, *OTHERS, *SET_UP}
+    environment = {key: value for key, value in clean_environment().items() if key not in ours} | more
     return subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
 
 
@@ -49,12 +62,44 @@ def test_help_is_the_default_and_lists_every_verb_and_variable(only_these: Path)
     shown = make()
     assert shown.returncode == 0
     assert make("help").stdout == shown.stdout
-    for name in VERBS + VARIABLES + OTHERS + ["PYTHON", "PYTEST_ARGS"]:
+    for name in VERBS + VARIABLES + OTHERS + SET_UP:
         (line,) = re.findall(rf"^  {name} +(\S.+)$", shown.stdout, flags=re.MULTILINE)
         assert len(line) > 10
-    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    phony = re.search(r"^\.PHONY: (.*)$", make("-pq", "help").stdout, flags=re.MULTILINE)
     assert phony is not None
     assert phony[1].split() == VERBS
+    assert all(len(line) <= 100 for line in shown.stdout.splitlines())
+
+
+def verbs_and_takers() -> tuple[list[str], dict[str, list[str]]]:
+    """The lines of help that show verbs and their groups, and who takes each variable."""
+    _, *lines = make("help").stdout.splitlines()
+    at = lines.index("variables, each with the verbs that take it")
+    variables = lines[at + 1 :]
+    names = [line.split()[0] for line in variables[::2]]
+    return lines[:at], dict(zip(names, (line.split() for line in variables[1::2]), strict=True))
+
+
+def test_help_groups_the_verbs_and_says_who_takes_each_variable() -> None:
+    lines, takers = verbs_and_takers()
+    assert [line.split()[0] for line in lines] == [word for group, verbs in GROUPS.items() for word in (group, *verbs)]
+    assert [line for line in lines if not line.startswith(" ")] == list(GROUPS)
+    assert set(takers) == {*VARIABLES, *OTHERS, *SET_UP}
+    assert takers["PYTHON"] == takers["LAB_RETRY"] == ["every", "verb"]
+    assert takers["PYTEST_ARGS"] == ["test"]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in {"help", "test", "check", "lock", "clean"}])
+def test_a_verb_takes_exactly_what_its_command_has_options_for(verb: str) -> None:
+    main = get_command(experiment_app)
+    assert isinstance(main, TyperGroup)
+    profiles = get_command(profiles_app)
+    assert isinstance(profiles, TyperGroup)
+    # profiles has a reproduce of its own, which is no verb.
+    command = {"experiment": main, **profiles.commands, **main.commands}[verb]
+    options = {option for each in command.params for option in each.opts} - {"--only"}
+    taken = [name for name, verbs in verbs_and_takers()[1].items() if verb in verbs and name not in SET_UP]
+    assert {f"--{name.lower().replace('_', '-')}" for name in taken} == options
 
 
 def test_a_python_too_old_is_named_with_three_ways_out(only_these: Path, program: Program) -> None:
@@ -91,6 +136,82 @@ def test_one_that_was_named_is_not_replaced(only_these: Path, program: Program) 
 
 
 @pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("VARIENT", "VARIANT"),
+        ("variant", "VARIANT"),
+        ("SESSION", "SESSIONS"),
+        ("DRYRUN", "DRY_RUN"),
+        ("INFER-PORT", "INFER_PORT"),
+        ("PYTEST_ARG", "PYTEST_ARGS"),
+        ("TIMIN'", "TIMING"),
+    ],
+)
+def test_a_variable_that_no_verb_knows_ends_with_the_nearest_known_one(
+    given: str, nearest: str, only_these: Path, program: Program
+) -> None:
+    program("python3", ECHO)
+    awk = shutil.which("awk", path="/usr/bin:/bin")
+    assert awk is not None
+    (only_these / "awk").symlink_to(awk)
+    ended = make("experiment", f"{given}=mt")
+    assert ended.returncode == 2
+    assert ended.stdout == f"EXIT 2 unknown variable {given}; nearest known: {nearest}\n"
+
+
+def test_without_awk_an_unknown_variable_is_still_refused(only_these: Path) -> None:
+    ended = make("experiment", "VARIENT=mt")
+    assert (ended.returncode, ended.stdout) == (2, "EXIT 2 unknown variable VARIENT; make help lists all\n")
+
+
+def test_only_the_command_line_counts_and_make_keeps_its_own_variables(only_these: Path, program: Program) -> None:
+    program("python3", ECHO)
+    handed = "<-m><experiment.setup><harness><--survey-on-failure><--><-m><experiment><doctor>\n"
+    # An outer make hands its own command line down through the environment.
+    outer = {"MAKELEVEL": "1", "MAKEFLAGS": " -- CC=clang"}
+    for environment in ({"VARIENT": "mt", "VARIANT": "mt"}, {"MAKE_X": "y", "SHAPE": "x"}, outer):
+        assert make_in(environment, "doctor", "--no-print-directory").stdout == handed
+    own = ("SHELL=/bin/sh", "MAKE=make", "MAKEFLAGS=", "CURDIR=.", "-j4", "__BASH_MAKE_COMPLETION__=1")
+    assert make("doctor", *own).stdout == handed
+    assert make("doctor", "LAB_RETRY=1", "PYTHON=python3").stdout == handed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["conformance", "SHAPE=x"], "make conformance takes no SHAPE; it takes VARIANT TARGET INFER_PORT RESULTS"),
+        (["doctor", "VARIANT=mt"], "make doctor takes no VARIANT; it takes no variable but PYTHON LAB_RETRY"),
+        (["RUN=results/a"], "make help takes no RUN; it takes no variable but PYTHON LAB_RETRY"),
+        (["check", "PYTEST_ARGS=-x"], "make check takes no PYTEST_ARGS; it takes no variable but PYTHON LAB_RETRY"),
+        (["test", "bench", "RUN=a"], "make test bench takes no RUN; it takes PYTEST_ARGS"),
+        (["report"], "make report needs RUN=results/<run>; make results lists them"),
+        (["report", "RUN="], "make report needs RUN=results/<run>; make results lists them"),
+        (["profile", "VARIANT=mt"], "make profile needs SESSIONS=200; a profile is of one point"),
+        (["check", "report"], "make report needs RUN=results/<run>; make results lists them"),
+    ],
+)
+def test_what_a_verb_does_not_take_or_lacks_ends_in_an_exit_line_before_anything_runs(
+    arguments: list[str], reason: str, only_these: Path, program: Program
+) -> None:
+    program("python3", ECHO)
+    for options in ([], ["-n"], ["-i"]):
+        ended = make(*options, *arguments)
+        assert (ended.returncode, ended.stdout) == (2, f"EXIT 2 {reason}\n")
+
+
+def test_of_several_verbs_one_that_takes_a_variable_is_enough(only_these: Path, program: Program) -> None:
+    program("python3", ECHO)
+    ended = make("doctor", "conformance", "VARIANT=mt")
+    assert ended.returncode == 0
+    assert ended.stdout.endswith("<conformance><--variant><mt>\n")
+
+
+def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, program: Program) -> None:
+    program("python3", ECHO)
+    assert make_in({"RUN": "results/a"}, "report").stdout.endswith("<report><--run><results/a>\n")
+
+
+@pytest.mark.parametrize(
     ("arguments", "handed"),
     [
         (["experiment"], "harness -- -m experiment"),
@@ -99,7 +220,7 @@ def test_one_that_was_named_is_not_replaced(only_these: Path, program: Program) 
             "harness -- -m experiment --variant gil --sessions 200,300",
         ),
         (
-            ["experiment", *(f"{name}={name.lower()}" for name in VARIABLES)],
+            ["experiment", *(f"{name}={name.lower()}" for name in VARIABLES if name != "PROFILER")],
             "harness -- -m experiment --variant variant --shape shape --target target --harness harness "
             "--infer-port infer_port --sessions sessions --timing timing --results results",
         ),
@@ -119,9 +240,16 @@ def test_one_that_was_named_is_not_replaced(only_these: Path, program: Program) 
             "harness -- -m experiment conformance --target ws://127.0.0.1:1/ws",
         ),
         (
-            ["conformance", "VARIANT=gil", "INFER_PORT=9001", "SHAPE=x"],
+            ["conformance", "VARIANT=gil", "INFER_PORT=9001"],
             "harness -- -m experiment conformance --variant gil --infer-port 9001",
         ),
+        (
+            ["profile", "PROFILER=sched", "VARIANT=mt", "SHAPE=x", "TIMING=smoke", "SESSIONS=9", "HARNESS=shared"],
+            "profiles -- -m profiles profile --profiler sched --variant mt --shape x --timing smoke --sessions 9 "
+            "--harness shared",
+        ),
+        (["cliff", "RESULTS=a", "DRY_RUN=1"], "profiles -- -m profiles cliff --results a --dry-run"),
+        (["report", "RUN=a"], "profiles -- -m profiles report --run a"),
         (["doctor"], "harness --survey-on-failure -- -m experiment doctor"),
         (["lock"], "--lock"),
     ],
