@@ -77,13 +77,12 @@ def conformance(
 def publish(
     run: Annotated[list[Path], typer.Argument(help="Folder of a finished run, or its evidence; several: repeats.")],
     name: Annotated[str | None, typer.Option(help="Name of the files that are written.")] = None,
-    readme: Annotated[bool, typer.Option("--readme", help="Make it the README's finding, too.")] = False,
 ) -> None:
     """Put a run's figures into docs/findings/, with its compact evidence."""
     from experiment.report import publish as write
     from experiment.report import publish_repeats
 
-    written = publish_repeats(run, name=name) if len(run) > 1 else write(run[0], name=name, readme=readme)
+    written = publish_repeats(run, name=name) if len(run) > 1 else write(run[0], name=name)
     for path in written:
         print(path.relative_to(CHECKOUT))
 
@@ -112,6 +111,15 @@ def publish_foreign(
     from experiment.report import publish_foreign as write
 
     for path in write(run or []):
+        print(path.relative_to(CHECKOUT))
+
+
+@app.command("publish-front")
+def publish_front() -> None:
+    """Write the README's picture and findings, and docs/README.md, from the evidence that is kept."""
+    from experiment.report import publish_front as write
+
+    for path in write():
         print(path.relative_to(CHECKOUT))
 
 

@@ -9,6 +9,7 @@ from experiment.report.pages.publish import (
     publish,
     publish_draining,
     publish_foreign,
+    publish_front,
     publish_repeats,
     put_in_readme,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "publish",
     "publish_draining",
     "publish_foreign",
+    "publish_front",
     "publish_repeats",
     "put_in_readme",
     "report_console",

@@ -64,6 +64,31 @@ def rows_figure(title: str, bars: Sequence[tuple[str, Bracket | None, Spread | N
     save(figure, path)
 
 
+def front_figure(
+    names: Sequence[tuple[str, bool]], costs: Sequence[Spread], brackets: Sequence[Bracket | None], path: Path
+) -> None:
+    """Write an SVG or PNG of rows beside each other, cheapest first. `names`: each with whether it is foreign."""
+    figure = new_figure(9, 1.0 + 0.26 * len(names))
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = list(range(len(names), 0, -1))
+    for place, (_, foreign), cost, bracket in zip(places, names, costs, brackets, strict=True):
+        colour = "tab:orange" if foreign else "tab:blue"
+        left.barh(place, cost.median, color=colour, height=0.65)
+        left.annotate(f" {cost.median:.0f}", (cost.median, place), va="center", fontsize=8)
+        if bracket is not None:
+            more = "" if bracket.failed is not None else " or more"
+            right.barh(place, bracket.passed or 0, color=colour, height=0.65)
+            right.annotate(f" {bracket.passed}{more}", (bracket.passed or 0, place), va="center", fontsize=8)
+    left.set_yticks(places, [name for name, _ in names], fontsize=9)
+    left.set_title("CPU, µs per session-second: less is better", fontsize=9)
+    right.set_title("sessions carried on one core: more is better", fontsize=9)
+    for axes in (left, right):
+        axes.margins(x=0.18)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3, axis="x")
+    save(figure, path)
+
+
 def new_figure(width_inches: float, height_inches: float) -> "Figure":
     """An empty one. matplotlib is half of a command's start, so that only who draws pays for it."""
     from matplotlib.figure import Figure

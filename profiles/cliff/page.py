@@ -109,20 +109,12 @@ def verdict(rate: hazard.Rate, reference: hazard.Rate, fraction: float) -> str:
 
 
 def headline(evidence: Evidence) -> str:
-    """One line for the README."""
-    cells = cell_rates(evidence)
-    stalls = [
-        f"{cell.name} {cell.rate.rate * 1e6:.0f} ({cell.rate.low * 1e6:.0f}–{cell.rate.high * 1e6:.0f})"
-        for cell in cells
-        if cell.name in VERSIONS and cell.rate.events
-    ]
-    none = [f"{cell.name} (under {cell.rate.high * 1e6:.1f})" for cell in cells if cell.verdict == "unaffected"]
-    looks, lost = sum(cell.looks for cell in cells), sum(cell.lost for cell in cells)
+    """The README's line: one plain sentence with two figures."""
+    worst = max(cell_rates(evidence), key=lambda cell: cell.rate.rate if cell.name in VERSIONS else -1.0)
     return (
-        "- Free-threaded Python's cliff is a hazard, not a capacity: Granian before 2.8.1 can lose a wake-up where "
-        f"there is no GIL. Stalls per million frames (95 %), amplified: {', '.join(stalls) or 'none'}; none on "
-        f"{', '.join(none) or 'any cell that is cleared'}. {lost} of {looks} stalls that were looked at were lost "
-        "wake-ups: [docs/findings/free-threaded-cliff.md](docs/findings/free-threaded-cliff.md)."
+        "- Free-threaded Python's cliff is a hazard, not a capacity: Granian before 2.8.1 can lose a wake-up, "
+        f"{worst.rate.rate * 1e6:.0f} times in a million frames when provoked: "
+        "[free-threaded-cliff](docs/findings/free-threaded-cliff.md)."
     )
 
 

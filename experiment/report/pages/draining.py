@@ -59,19 +59,6 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
     return "\n\n".join(parts) + "\n"
 
 
-def headline(figures: Mapping[str, Any], runs: Sequence[StoredRun], page_path: str) -> str:
-    """The README's line: the first comparison's sentence, and how near the kernel's floor the loop is."""
-    first = runs[0]
-    said = " ".join(against_first(first))
-    largest = max(entry["sessions"] for entry in figures["loops"])
-    floors = ", ".join(f"{line[0]} {line[4]}" for line in total_lines(figures["loops"]) if line[1] == str(largest))
-    return (
-        f"- Draining, pure Python that no frame wakes up ({first.timing}, {first.machine}): {said} "
-        f"CPU beside a bare loop of the same system calls, at {largest} sessions: {floors} times: "
-        f"[{page_path}]({page_path})."
-    )
-
-
 def _paused(pauses: Mapping[str, Entry]) -> str:
     """How much slower a core is that has just slept."""
     said = ", ".join(

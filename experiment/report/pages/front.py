@@ -1,73 +1,138 @@
-"""The README's block: what a run found, in a few lines and a picture. Text from stored figures; it judges nothing."""
+"""The README's first screen: one picture and four findings, each a plain sentence with a link. Text from stored runs.
 
-from pathlib import Path
-from statistics import median
+The fifth finding, the cliff's, is `profiles`'. Every sentence has at most 200 characters and two figures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from experiment.ask import ConfigError
-from experiment.report.capacity import title
 from experiment.report.comparison import Comparison, compare
-from experiment.report.tables import number_text, pair_text
-from experiment.store import Point, StoredRow, StoredRun
+from experiment.report.costs import Spread
+from experiment.report.pages.languages import is_foreign
+from experiment.report.sentences import carries
+from experiment.store import StoredRow, StoredRun
+from experiment.terms import Bracket
+
+BEGIN = "<!-- front:begin, written by `python -m experiment publish-front` -->"
+END = "<!-- front:end -->"
+PAGES = "docs/findings"
 
 
-def headline(run: StoredRun, picture: Path, page: Path) -> str:
-    """Markdown of a few points, two for several rows, then the picture; other findings' lines stand above them.
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of the picture."""
+
+    name: str
+    cost: Spread
+    """µs per session-second."""
+    bracket: Bracket | None
+    """Where its ceiling is known at the same shape."""
+    foreign: bool
+
+
+def bars(stock: StoredRun, languages: StoredRun) -> list[Bar]:
+    """The rows of two runs at the same shape and load, cheapest first; a row that both have is the first's.
 
     Raises:
-        ConfigError: the run gives no ceiling.
+        ConfigError: the runs do not share shape, timing and load.
     """
-    if all(row.bracket is None for row in run.rows):
-        raise ConfigError(f"{run.name}: the harness shared the gateway's cores, which gives no ceiling to publish")
-    at = f"{', '.join(run.shapes)}, timing {run.timing}; {run.machine}"
-    said = [*_alone(run.rows[0]), f"{at}."] if len(run.rows) == 1 else _several(run, at)
-    said[-1] += f" Every point, and what ran: [{page}]({page})."
-    return "\n".join([*(f"- {line}" for line in said), "", f"![{title(run)}]({picture})"])
+    known = [compare([run]) for run in (stock, languages)]
+    same = (stock.shapes, stock.timing, known[0].sessions) == (languages.shapes, languages.timing, known[1].sessions)
+    if not same or known[0].sessions is None:
+        raise ConfigError(f"{stock.name} and {languages.name}: expected one shape, timing and load, for one picture")
+    found: dict[str, Bar] = {}
+    for comparison in known:
+        for row in comparison.rows:
+            cost = Spread.of(list(comparison.costs(row).values()))
+            if cost is not None:
+                bracket = row.bracket if row.bracket and row.bracket.passed else None
+                found.setdefault(row.name, Bar(row.name, cost, bracket, is_foreign(row)))
+    return sorted(found.values(), key=lambda bar: bar.cost.median)
 
 
-def _alone(row: StoredRow) -> list[str]:
-    said = [
-        f"**{row.name}** ({row.facts['variant']['about']}; CPython {row.interpreter}) **{row.bracket}** sessions, "
-        f"{len(row.points)} points."
-    ]
-    known = row.bracket
-    passed = None if known is None else _last(row, known.passed, "PASS")
-    if passed is not None:
-        load = passed.load
-        said += [
-            f"At {passed.sessions} sessions: newest p50/p95 {pair_text(load.newest_ms)} ms, oldest "
-            f"{pair_text(load.oldest_ms)} ms, {load.failures_total} failures.",
-            f"That is **{number_text(passed.cost_us, '.0f')} µs of CPU per session-second**: fifty frames in, one "
-            "answer out.",
-        ]
-    failed = None if known is None else _last(row, known.failed, "FAIL")
-    if failed is not None:
-        said.append(f"At {failed.sessions}: {failed.reasons[0] if failed.reasons else 'no reason stored'}.")
-    return said
+def caption(stock: StoredRun, languages: StoredRun) -> str:
+    """What the picture shows, and of which runs it is."""
+    known = compare([stock])
+    runs = " and ".join(f"{run.manifest['started'][:16].replace('T', ' ')}" for run in (stock, languages))
+    return (
+        f"CPU per session-second at {known.sessions} sessions, and sessions carried where that is known: "
+        f"{', '.join(stock.shapes)}, timing {stock.timing}, {stock.machine}. Orange: gateways in other languages, as "
+        f"published. Of two runs, begun {runs}; rows are interleaved within each."
+    )
 
 
-def _several(run: StoredRun, at: str) -> list[str]:
-    known = compare([run])
-    measured = [row for row in run.rows if row.bracket is not None]
-    ranked = sorted(measured, key=lambda row: -((row.bracket and row.bracket.passed) or 0))
-    factors = _factors(known)
+def findings(stock: StoredRun, languages: StoredRun, draining: StoredRun) -> list[str]:
+    """Four sentences.
+
+    Raises:
+        ConfigError: a run lacks a row that one of them speaks of.
+    """
     return [
-        f"Sessions carried ({at}): " + "; ".join(f"**{row.name}** {row.bracket}" for row in ranked) + ".",
-        f"CPU per session-second at {known.sessions} sessions, on CPython as found: {_costs(known)}."
-        + (f" One factor at a time: {factors}." if factors else ""),
+        _carried(draining),
+        _beside_languages(compare([languages])),
+        _stock(stock),
+        _server_stack(compare([stock])),
     ]
 
 
-def _costs(known: Comparison) -> str:
-    costs = [(row, median(values)) for row in known.rows if (values := list(known.costs(row).values()))]
-    ordered = sorted(costs, key=lambda cost: cost[1])
-    return ", ".join(f"{row.name} ({row.interpreter}) {cost:.0f} µs" for row, cost in ordered)
+def _carried(run: StoredRun) -> str:
+    mine, base = _row(run, "drain"), _row(run, "gil-h1")
+    times = carries(mine, base, 1)
+    if times is None:
+        raise ConfigError(f"{run.name}: expected ceilings of drain and gil-h1")
+    return _said(
+        f"Pure Python that no frame wakes up carries {times} times the sessions of the stock stack in a tenth of a "
+        "vCPU",
+        "draining",
+    )
 
 
-def _factors(known: Comparison) -> str:
-    return "; ".join(f"{name} {one} → {other} × {ratio:.2f}" for name, one, other, ratio in known.factor_ratios())
+def _beside_languages(known: Comparison) -> str:
+    rows = {row.name: row for row in known.rows}
+    ratios = [Spread.of(known.ratios(rows["drain"], rows[name])) for name in ("rust-sync", "cpp-uws")]
+    rust, cpp = ("–" if each is None else f"{each.median:.2f}" for each in ratios)
+    return _said(
+        f"At the same load that gateway takes {rust} of the CPU of a Rust one and {cpp} of a C++ one, which each frame "
+        "wakes up: the design is ahead, not the language",
+        "other-languages",
+    )
 
 
-def _last(row: StoredRow, sessions: int | None, status: str) -> Point | None:
-    """The last point with that outcome at an end of the bracket."""
-    found = [point for point in row.points if point.sessions == sessions and point.status == status]
-    return found[-1] if found else None
+def _stock(run: StoredRun) -> str:
+    passed = [row.bracket.passed if row.bracket else None for row in (_row(run, "gil"), _row(run, "mt"))]
+    return _said(
+        f"On one core the stock stack carries {passed[0]} sessions with the GIL, and {passed[1]} on free-threaded "
+        "Python with Granian's newest",
+        "stock-and-threads",
+    )
+
+
+def _server_stack(known: Comparison) -> str:
+    ratio = next(
+        (ratio for _, one, other, ratio in known.factor_ratios() if (one, other) == ("gil", "gil-picows")), None
+    )
+    if ratio is None:
+        raise ConfigError("expected gil and gil-picows at the same load")
+    return _said(
+        f"More than half of the CPU is the server stack's: the same session core on a bare WebSocket library takes "
+        f"{ratio:.2f} of it",
+        "stock-and-threads",
+    )
+
+
+def _row(run: StoredRun, name: str) -> StoredRow:
+    for row in run.rows:
+        if row.name == name:
+            return row
+    raise ConfigError(f"{run.name}: expected a row {name}")
+
+
+def _said(sentence: str, page: str) -> str:
+    return f"{sentence}: [{page}]({PAGES}/{page}.md)."
+
+
+def block(picture: str, said: str, sentences: Sequence[str]) -> str:
+    """What stands between BEGIN and END."""
+    head = [f"![CPU and sessions, row by row]({picture})", "", f"*{said}*", ""]
+    return "\n".join([*head, *(f"- {sentence}" for sentence in sentences)])

@@ -1,11 +1,10 @@
-"""The findings beside gateways that are not ours, in other languages: their page, and the README's line. Pure."""
+"""The findings beside gateways that are not ours, in other languages: their page. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from experiment.report.comparison import Comparison, compare
-from experiment.report.costs import Spread
-from experiment.report.sentences import beside, carries, ceiling, tables
+from experiment.report.comparison import compare
+from experiment.report.sentences import beside, tables
 from experiment.store import StoredRow, StoredRun
 
 _KEPT = ("about", "command", "env", "breaks")
@@ -32,26 +31,6 @@ def page(runs: Mapping[str, StoredRun], picture: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def headline(runs: Sequence[StoredRun], page_path: str) -> str:
-    """The README's line: what the first of our rows carries beside each foreign one, and what each costs."""
-    said = []
-    for run in runs:
-        known = compare([run])
-        mine = next(row for row in known.rows if row.points and not is_foreign(row))
-        theirs = [row for row in known.rows if row.points and is_foreign(row)]
-        if ceilings := [text for row in theirs if (text := _carries(mine, row)) is not None]:
-            said.append(f"{', '.join(run.shapes)}: {mine.name} ({mine.bracket}) carries {', '.join(ceilings)}")
-        elif costs := [text for row in (mine, *theirs) if (text := _cost(known, row)) is not None]:
-            said.append(
-                f"µs per session-second at {known.sessions} sessions, {', '.join(run.shapes)}: {', '.join(costs)}"
-            )
-    first = runs[0]
-    return (
-        f"- Beside other languages, each as published, interleaved ({first.timing}, {first.machine}): "
-        f"{'; '.join(said)}: [{page_path}]({page_path})."
-    )
-
-
 def is_foreign(row: StoredRow) -> bool:
     """Whether a row is a command line that is not ours."""
     return "command" in row.facts["variant"]
@@ -63,16 +42,6 @@ def _sentences(run: StoredRun) -> list[str]:
     rows = [row for row in run.rows if row.points]
     pairs = [(row, other) for row in rows if not is_foreign(row) for other in rows if is_foreign(other)]
     return [said for row, other in pairs if (said := beside(known, row, other)) is not None]
-
-
-def _carries(mine: StoredRow, other: StoredRow) -> str | None:
-    times = carries(mine, other, 1)
-    return None if times is None else f"{times} times {other.name} ({ceiling(other)})"
-
-
-def _cost(known: Comparison, row: StoredRow) -> str | None:
-    spread = Spread.of(list(known.costs(row).values()))
-    return None if spread is None else f"{row.name} {spread.median:.0f}"
 
 
 def _table(row: StoredRow) -> str:

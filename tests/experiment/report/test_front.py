@@ -1,0 +1,49 @@
+"""README's first screen and the index of findings: what the kept evidence gives, and what a tired reader can read."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from experiment.report.pages.publish import publish_front
+from experiment.setup import CHECKOUT
+
+FIGURE = re.compile(r"(?<![\w.-])\d[\d.]*(?![\w-])")
+"""A number that stands for itself: not a part of a row's name."""
+LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
+def sentences() -> list[str]:
+    """The findings: the list above the README's first heading."""
+    front, _, _ = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("\n## ")
+    return [line for line in front.splitlines() if line.startswith("- ")]
+
+
+def test_the_front_page_and_the_index_are_what_the_evidence_gives(tmp_path: Path) -> None:
+    shutil.copytree(CHECKOUT / "notebooks/findings", tmp_path / "notebooks/findings")
+    shutil.copy(CHECKOUT / "README.md", tmp_path)
+    (tmp_path / "docs").mkdir()
+    written = publish_front(tmp_path)
+    assert [path.name for path in written] == ["front.svg", "README.md", "README.md"]
+    for path in written:
+        assert path.read_bytes() == (CHECKOUT / path.relative_to(tmp_path)).read_bytes()
+
+
+def test_there_are_five_findings() -> None:
+    assert len(sentences()) == 5
+
+
+@pytest.mark.parametrize("sentence", sentences())
+def test_a_finding_is_one_plain_sentence(sentence: str) -> None:
+    said = LINK.sub(r"\1", sentence.removeprefix("- "))
+    assert len(said) <= 200
+    assert len(FIGURE.findall(said)) <= 2
+    assert "(" not in said
+    assert len(LINK.findall(sentence)) == 1
+
+
+def test_every_page_of_findings_is_in_the_index() -> None:
+    index = (CHECKOUT / "docs/README.md").read_text(encoding="utf-8")
+    for page in (CHECKOUT / "docs/findings").glob("*.md"):
+        assert f"](findings/{page.name})" in index
