@@ -3,6 +3,7 @@
 It measures and stores nothing.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,9 +26,11 @@ HEADINGS = (
 
 SCREEN_HEADINGS = (
     *("row", "CPython", "gateway µs\nper session-s", "ratio\nto first", "bracket", "ceiling ÷\nfirst's"),
-    "harness, worst p99 ms\nlate / overshoot",
+    "harness p99 ms:\nlate / overshoot",
 )
 """The same but for the note, with lines for narrow columns."""
+_NARROW = re.compile(r", n=\d+| sessions on this machine")
+"""What a narrow column leaves out: the method says it, or the table's last line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,28 @@ class Comparison:
         ]
 
     def screen(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Headings and lines for a terminal: what `lines` has, in fewer columns; the notes are `remarks`."""
-        return SCREEN_HEADINGS, [line[:-1] for line in self.lines()]
+        """Headings and lines for a terminal: what `lines` has in fewer and narrower columns; `remarks` has the rest."""
+        lines = [
+            (self._short(line[0], row), *(_NARROW.sub("", cell) for cell in line[1:-1]))
+            for line, row in zip(self.lines(), self.rows, strict=True)
+        ]
+        return SCREEN_HEADINGS, lines
 
     def remarks(self) -> list[str]:
-        """What must be said of single rows."""
-        return [f"{line[0]}: {line[-1]}" for line in self.lines() if line[-1]]
+        """What must be said of single rows and of the runs that they are of."""
+        runs = [f"({number}) {run}" for number, run in enumerate(self._runs(), 1)]
+        lines = zip(self.lines(), self.rows, strict=True)
+        return [*runs, *(f"{self._short(line[0], row)}: {line[-1]}" for line, row in lines if line[-1])]
+
+    def _runs(self) -> list[str]:
+        """Names of the runs, where there are several: what stands in brackets behind a row's name."""
+        suffixes = [name.removeprefix(row.name) for name, row in zip(self.names, self.rows, strict=True)]
+        return [suffix.strip(" ()") for suffix in dict.fromkeys(suffixes) if suffix]
+
+    def _short(self, name: str, row: StoredRow) -> str:
+        """A row's name, with its run's number for the run."""
+        suffix = name.removeprefix(row.name)
+        return row.name + (f" ({self._runs().index(suffix.strip(' ()')) + 1})" if suffix else "")
 
     def costs(self, row: StoredRow) -> dict[str, float]:
         """µs per session-second, by round."""

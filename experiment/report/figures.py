@@ -79,6 +79,8 @@ def front_figure(
             more = "" if bracket.failed is not None else " or more"
             right.barh(place, bracket.passed or 0, color=colour, height=0.65)
             right.annotate(f" {bracket.passed}{more}", (bracket.passed or 0, place), va="center", fontsize=8)
+        else:
+            right.annotate(" not searched", (0, place), va="center", fontsize=8, color="0.5")
     left.set_yticks(places, [name for name, _ in names], fontsize=9)
     left.set_title("CPU, µs per session-second: less is better", fontsize=9)
     right.set_title("sessions carried on one core: more is better", fontsize=9)

@@ -12,10 +12,12 @@ from experiment.store import Load, Percentiles, Point
 NOT_OBSERVED = "not observed"
 WIDTH_UNKNOWN = 100
 """Columns that a table fits into where no terminal says how wide it is."""
+WIDEST_NAME = 44
+"""A first column up to this is never folded."""
 _STYLES = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
 _POINT_HEADINGS = (
-    *("newest\np50/p95 ms", "oldest\np50/p95 ms", "failures", "rate, 95 %,\nin 100 000", "gateway µs\nper session-s"),
-    "harness p99 ms\nlate / overshoot",
+    *("newest\np50/p95 ms", "oldest\np50/p95 ms", "failures", "rate, 95 %,\nin 100 000", "µs per\nsession-s"),
+    "harness p99 ms:\nlate / overshoot",
 )
 
 
@@ -87,10 +89,14 @@ def lines_table(title: str, headings: Sequence[str], lines: Sequence[Sequence[st
     kept = [place for place in range(len(headings)) if any(line[place] not in ("", "–") for line in lines)]
     table = _table(title)
     for place in kept:
-        table.add_column(headings[place], overflow="fold")
+        table.add_column(headings[place], overflow="fold", no_wrap=place == 0 and _widest(lines, 0) <= WIDEST_NAME)
     for line in lines:
         table.add_row(*(line[place] for place in kept))
     return table
+
+
+def _widest(lines: Sequence[Sequence[str]], place: int) -> int:
+    return max((len(line[place]) for line in lines), default=0)
 
 
 def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -100,4 +106,4 @@ def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, collapse_padding=True)

@@ -46,9 +46,14 @@ def bars(stock: StoredRun, languages: StoredRun) -> list[Bar]:
         for row in comparison.rows:
             cost = Spread.of(list(comparison.costs(row).values()))
             if cost is not None:
-                bracket = row.bracket if row.bracket and row.bracket.passed else None
-                found.setdefault(row.name, Bar(row.name, cost, bracket, is_foreign(row)))
+                found.setdefault(row.name, Bar(row.name, cost, _searched(row.bracket), is_foreign(row)))
     return sorted(found.values(), key=lambda bar: bar.cost.median)
+
+
+def _searched(bracket: Bracket | None) -> Bracket | None:
+    """A bracket with an end above: what only listed points gave says nothing of a ceiling."""
+    ended = bracket is not None and (bracket.failed is not None or bracket.harness_ends is not None)
+    return bracket if ended else None
 
 
 def caption(stock: StoredRun, languages: StoredRun) -> str:
