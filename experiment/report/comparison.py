@@ -26,7 +26,7 @@ HEADINGS = (
 
 SCREEN_HEADINGS = (
     *("row", "CPython", "gateway µs\nper session-s", "ratio\nto first", "bracket", "ceiling ÷\nfirst's"),
-    "harness p99 ms:\nlate / overshoot",
+    "harness p99:\nlate/overshoot",
 )
 """The same but for the note, with lines for narrow columns."""
 _NARROW = re.compile(r", n=\d+| sessions on this machine")

@@ -17,7 +17,7 @@ WIDEST_NAME = 44
 _STYLES = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
 _POINT_HEADINGS = (
     *("newest\np50/p95 ms", "oldest\np50/p95 ms", "failures", "rate, 95 %,\nin 100 000", "µs per\nsession-s"),
-    "harness p99 ms:\nlate / overshoot",
+    "harness p99:\nlate/overshoot",
 )
 
 

@@ -36,7 +36,7 @@ def test_the_worst_point_fits_and_its_reason_stands_below() -> None:
     lines = shown(points_table("gil · cpuset-1 · quick", [bad(12345)], 1e-5))
     assert max(map(len, lines)) <= WIDTH_UNKNOWN
     text = "\n".join(lines)
-    assert all(word in text for word in ("12345", "INVALID", "44444", "59999", "1234, 12", "123456", "5431.3 / 5431.3"))
+    assert all(word in text for word in ("12345", "INVALID", "44444", "59999", "1234, 12", "123456", "5431.3"))
     assert reason_lines([bad(12345)]) == ["12345 INVALID: newest p95 400 > 350 ms"]
 
 
