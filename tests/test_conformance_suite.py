@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
+from simulator.port import free_port
 from tests.conformance.inference import serve_inference
 from tests.conformance.rule import Outcome, Rule
 from tests.conformance.suite import choose_rules, parse_target, run_rules
@@ -41,13 +42,6 @@ CAUGHT = {
     "empty-ticks": {"idle-tick"},
     "keeps-vanished": {"vanish-rst"},
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

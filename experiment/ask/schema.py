@@ -162,6 +162,8 @@ class Variant(_Table):
     loops: Count | Literal["vcpus"] = 1
     """Event loops: threads on a free-threaded build, processes on a GIL build; "vcpus": as many as the shape has."""
     transport: Literal["h2", "h1"]
+    server: Literal["granian"] | None = None
+    """The ASGI server, for a host that takes one."""
     runtime: Literal["st", "mt"] | None = None
     """Granian's runtime mode."""
     runtime_threads: Count | None = None
@@ -183,7 +185,7 @@ class Variant(_Table):
         """The row's factors as options of its host module, where a row with a loop for each vCPU has `vcpus`."""
         loops = vcpus if self.loops == "vcpus" else self.loops
         options = ["--loop", self.loop, "--loops", str(loops), "--transport", self.transport]
-        for name in ("runtime", "runtime_threads", "task_impl", "receive_delay_us", "look_interval_ms"):
+        for name in ("server", "runtime", "runtime_threads", "task_impl", "receive_delay_us", "look_interval_ms"):
             if (value := getattr(self, name)) is not None:
                 options += [f"--{name.replace('_', '-')}", str(value)]
         return options

@@ -10,6 +10,7 @@ from experiment.host.processes import Command, Exit, Role
 from experiment.host.procfs import named_threads
 from experiment.host.registry import Run, clean_leftovers
 from experiment.host.sampling import Sampler, Snapshot, window
+from experiment.host.threads import ThreadTimes, thread_times, times_between
 
 __all__ = [
     "PAUSE_S",
@@ -27,6 +28,7 @@ __all__ = [
     "Sampler",
     "ShapeRefused",
     "Snapshot",
+    "ThreadTimes",
     "Usage",
     "clean_leftovers",
     "core_speed",
@@ -36,6 +38,8 @@ __all__ = [
     "make_group",
     "named_threads",
     "raise_descriptor_limit",
+    "thread_times",
+    "times_between",
     "usable_cpus",
     "window",
 ]

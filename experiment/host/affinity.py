@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from experiment.host.limits import Limits, RunningTotal, ShapeRefused, Usage, kill_until_empty
+from experiment.host.limits import Limits, OneRole, RunningTotal, ShapeRefused, Usage, kill_until_empty
 from experiment.host.procfs import (
     CLOCK_TICKS_PER_S,
     ROLE_MARKER,
@@ -36,17 +36,13 @@ def pinning(cpus: frozenset[int], argv: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _PIN, ",".join(map(str, sorted(cpus))), *argv]
 
 
-class AffinityGroup:
+class AffinityGroup(OneRole):
     """The interface of a cgroup, as far as sessions and affinity carry it."""
 
     def __init__(self, run: ProcessId, role: str, limits: Limits, why: str) -> None:
         """`why`: the sentence on why there is no cgroup. Raises ShapeRefused for a quota."""
         if limits.quota_vcpus is not None:
             raise ShapeRefused(f"{role}: a quota of {limits.quota_vcpus:g} vCPU needs a cgroup. {why}")
-        self._environment = markers(run, role)
-        self._mark = self._environment[ROLE_MARKER]
-        self._role = role
-        self._limits = limits
         self._sessions: dict[int, int] = {}  # session → start ticks of its leader
         self._user = RunningTotal()
         self._system = RunningTotal()
@@ -60,23 +56,8 @@ class AffinityGroup:
             notes.append(f"{role}: pinned by CPU affinity, which a process may undo")
         if limits.memory_bytes is not None:
             notes.append(f"{role}: the memory limit of {limits.memory_bytes} bytes is not kept; RSS is recorded")
-        self._notes = tuple(notes)
-
-    @property
-    def role(self) -> str:
-        return self._role
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self._notes
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return self._environment
+        super().__init__(role, limits, notes, markers(run, role))
+        self._mark = self.environment[ROLE_MARKER]
 
     def launcher(self, argv: Sequence[str]) -> list[str]:
         return list(argv) if self._limits.cpus is None else pinning(self._limits.cpus, argv)

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from experiment.host.affinity import AffinityGroup, pinning
 from experiment.host.hierarchies import CgroupHost, Tree
-from experiment.host.limits import KILL_POLL_S, GroupStuck, Limits, RoleGroup, ShapeRefused, Usage, kill_until_empty
+from experiment.host.limits import (
+    KILL_POLL_S,
+    GroupStuck,
+    Limits,
+    OneRole,
+    RoleGroup,
+    ShapeRefused,
+    Usage,
+    kill_until_empty,
+)
 from experiment.host.procfs import ProcessId, markers, read_bytes
 
 PREFIX = "gateway-lab-"
@@ -42,33 +51,14 @@ def make_group(host: CgroupHost, run: ProcessId, role: str, limits: Limits) -> R
     return AffinityGroup(run, role, limits, why)
 
 
-class Group:
+class Group(OneRole):
     """`gateway-lab-<runner pid>-<runner start ticks>/<role>` in each tree of the host. Made by `make`."""
 
     def __init__(
         self, dirs: Sequence[tuple[Tree, Path]], run: ProcessId, role: str, limits: Limits, notes: Sequence[str]
     ) -> None:
+        super().__init__(role, limits, notes, markers(run, role))
         self._dirs = tuple(dirs)
-        self._environment = markers(run, role)
-        self._role = role
-        self._limits = limits
-        self._notes = tuple(notes)
-
-    @property
-    def role(self) -> str:
-        return self._role
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self._notes
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return self._environment
 
     @property
     def paths(self) -> tuple[Path, ...]:

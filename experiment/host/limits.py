@@ -141,6 +141,32 @@ class RoleGroup(Protocol):
         ...
 
 
+class OneRole:
+    """What every kind of group knows of its role."""
+
+    def __init__(self, role: str, limits: Limits, notes: Sequence[str], environment: dict[str, str]) -> None:
+        self._role = role
+        self._limits = limits
+        self._notes = tuple(notes)
+        self._environment = environment
+
+    @property
+    def role(self) -> str:
+        return self._role
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self._environment
+
+
 def kill_until_empty(members: Callable[[], Sequence[int]], timeout_s: float, name: str) -> int:
     """SIGKILL to all that `members` lists, again and again (they may be forking) until it lists none.
 

@@ -17,7 +17,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "transport to the inference server": ("transport",),
     "interpreter build": ("interpreter",),
     "event loop": ("loop",),
-    "server stack": ("module", "environment", "command"),
+    "server stack": ("module", "server", "environment", "command"),
     "runtime: loops, threads and processes": ("loops", "runtime", "runtime_threads", "task_impl"),
     "how often sockets are looked at": ("look_interval_ms",),
 }

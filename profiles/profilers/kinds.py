@@ -16,10 +16,9 @@ from typing import Any, Protocol
 import anyio
 import anyio.to_thread
 
-from experiment.host import Usage
+from experiment.host import ThreadTimes, Usage, thread_times, times_between
 from experiment.setup import ensure
 from profiles.profilers.inject import CannotInject, inject
-from profiles.profilers.threads import ThreadTimes, between, look
 
 RATE_PER_S = 200
 STOP_S = 30.0
@@ -152,16 +151,16 @@ class Sched:
     async def start(self, target: Target, folder: Path) -> None:
         self._target, self._folder = target, folder
         self._usage = target.usage()
-        self._first: dict[str, ThreadTimes] = look(target.pids)
+        self._first: dict[str, ThreadTimes] = thread_times(target.pids)
 
     async def stop(self) -> dict[str, Any]:
-        last, usage = look(self._target.pids), self._target.usage()
+        last, usage = thread_times(self._target.pids), self._target.usage()
         throttled: dict[str, int | None] = {}
         for name, value in asdict(usage).items():
             before = getattr(self._usage, name)
             if name in ("periods", "throttled_periods", "throttled_us"):
                 throttled[name] = None if value is None or before is None else value - before
-        rows = between(self._first, last)
+        rows = times_between(self._first, last)
         (self._folder / "threads.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
         return {"threads": rows, "throttled": throttled}
 

@@ -6,7 +6,6 @@ What needs a free-threaded build runs there as a process, and is skipped with se
 import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from picows import WSMsgType
 from picows.picows import _make_test_ws_frame
 
 from gateway import Infer, Session, SessionSettings
+from simulator.port import free_port
 from tests.conformance.audio import Audio
 from tests.conformance.session import START, check_numbers
 from tests.conformance.session import Session as ClientSession
@@ -41,13 +41,6 @@ __all__ = ["fast"]  # the fixture: a simulator that answers at once
 
 SESSIONS = 200
 FREE_THREADED_LOOPS = 3
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""Start Granian with the stock application. Options only; the work is in `app.py`."""
+"""Start an ASGI server with the stock application. Options only; the work is in `app.py`."""
+
+from collections.abc import Callable
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, TaskImpl
@@ -12,17 +14,19 @@ _MOST_CONNECTIONS = 65_536
 
 
 def main() -> None:
-    """Serve until a signal ends the process.
-
-    A Granian worker is one event loop: a thread of this process on a free-threaded build, a spawned child on a GIL
-    build (then stop the whole cgroup, not this process alone).
-    """
+    """Serve until a signal ends the process."""
     options = HostOptions.parse(
         loops=("uvloop", "asyncio"),
         transports=TRANSPORTS,
-        factors=("runtime", "runtime_threads", "task_impl", "receive_delay_us"),
+        factors=("server", "runtime", "runtime_threads", "task_impl", "receive_delay_us"),
     )
     options.to_environment()
+    SERVERS[options.server](options)
+
+
+def granian(options: HostOptions) -> None:
+    """A worker is one event loop: a thread of this process on a free-threaded build, a spawned child on a GIL build
+    (then stop the whole cgroup, not this process alone)."""
     Granian(
         "variants.asgi.app:create_app",
         factory=True,
@@ -38,6 +42,10 @@ def main() -> None:
         backlog=4096,
         backpressure=_MOST_CONNECTIONS,
     ).serve()
+
+
+SERVERS: dict[str, Callable[[HostOptions], None]] = {"granian": granian}
+"""Each by the factor `server`."""
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 _ENVIRONMENT_KEY = "GATEWAY_LAB_HOST_OPTIONS"
 
 FACTORS: dict[str, dict[str, Any]] = {
+    "server": {"choices": ("granian",), "help": "the ASGI server (default %(default)s)"},
     "runtime": {"choices": ("st", "mt"), "help": "Granian's runtime mode (default %(default)s)"},
     "runtime_threads": {"type": int, "help": "Granian's own threads for each event loop (default %(default)s)"},
     "task_impl": {"choices": ("asyncio", "rust"), "help": "Granian's task implementation (default %(default)s)"},
@@ -38,6 +39,7 @@ class HostOptions:
     host: str = "127.0.0.1"
     expect: str | None = None
     """The interpreter that the row was promised ("3.14.7t"); None where nobody promised one."""
+    server: str = "granian"
     runtime: str = "st"
     runtime_threads: int = 1
     task_impl: str = "asyncio"

@@ -3,16 +3,17 @@
 Sources: proc_pid_stat(5), proc_pid_status(5), and schedstat as in the kernel's sched-stats documentation.
 """
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from experiment.host.procfs import CLOCK_TICKS_PER_S
+
 _VOLUNTARY = re.compile(r"^voluntary_ctxt_switches:\s+(\d+)$", re.MULTILINE)
 _INVOLUNTARY = re.compile(r"^nonvoluntary_ctxt_switches:\s+(\d+)$", re.MULTILINE)
-_TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+_TICK_MS = 1000 / CLOCK_TICKS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class ThreadTimes:
     involuntary_switches: int | None
 
 
-def look(pids: Iterable[int], proc: Path = Path("/proc")) -> dict[str, ThreadTimes]:
+def thread_times(pids: Iterable[int], proc: Path = Path("/proc")) -> dict[str, ThreadTimes]:
     """Every thread by "pid/tid"; one that ends while it is read is left out."""
     found = {}
     for pid in pids:
@@ -72,7 +73,7 @@ def _number(pattern: re.Pattern[str], text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def between(first: dict[str, ThreadTimes], last: dict[str, ThreadTimes]) -> list[dict[str, Any]]:
+def times_between(first: dict[str, ThreadTimes], last: dict[str, ThreadTimes]) -> list[dict[str, Any]]:
     """What each thread of the last look used since the first; one that began in between counts from its start.
     Busiest first."""
     rows = []
