@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from loadgen.percentiles import nearest_rank
 from loadgen.samples import Table, merge
 from loadgen.worker import Plan, Progress, Worker, WorkerResult
 
@@ -162,7 +163,7 @@ class _Conductor:
         self._fresh.clear()
         latest = self._latest.values()
         newest_ms = np.concatenate([report.newest_ms for report in fresh])
-        p50_ms, p95_ms = np.percentile(newest_ms, (50, 95)).tolist() if len(newest_ms) else (None, None)
+        p50_ms, p95_ms = (nearest_rank(newest_ms.tolist(), p) if len(newest_ms) else None for p in (50, 95))
         self._tell(
             {
                 "event": "progress",

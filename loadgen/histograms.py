@@ -11,6 +11,8 @@ import numpy.typing as npt
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogWriter
 
+from loadgen.percentiles import rank_of
+
 LOWEST_US = 1
 HIGHEST_US = 60_000_000
 DIGITS = 3
@@ -44,12 +46,14 @@ class Distribution:
         self._hdr.add(other._hdr)
         self.over_range += other.over_range
 
-    def percentile_ms(self, percentile: float) -> float | None:
-        """The value at `percentile` (0 … 100) in milliseconds, or None when nothing was recorded."""
+    def percentile_ms(self, percentile: int) -> float | None:
+        """The value at a percentile (1 … 100), by nearest rank, in milliseconds; None when nothing was recorded."""
         if not self.count:
             return None
+        # The library rounds p · n to a rank, where the contract rounds up: so it is asked for the rank itself.
+        asked = 100 * rank_of(percentile, self.count) / self.count
         # The last bucket's upper edge, which stands for all in it, lies past the range's end.
-        return min(float(self._hdr.get_value_at_percentile(percentile)), HIGHEST_US) / 1000.0
+        return min(float(self._hdr.get_value_at_percentile(asked)), HIGHEST_US) / 1000.0
 
     def summary(self) -> dict[str, float | int | None]:
         """p50, p95, p99 and max in milliseconds (None when empty), and the count."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from loadgen.ledger import SessionLedger, Stall
+from loadgen.percentiles import nearest_rank
 from loadgen.samples import Table
 from loadgen.schedule import due_s
 
@@ -21,10 +22,12 @@ def find_stalls(ledgers: Iterable[SessionLedger], samples: Table, stall_s: float
 
     A session stands still from its last progress (a message that covers frames), or from the due time of its first
     uncovered frame where that is later. It stalls `stall_s` after that if no progress has come and newest-frame p95
-    over the partials that all other sessions got in those seconds is under 1 s; with no such partial nobody went on,
-    and it is no stall. `recovered` is False only where a stall lasts until the session was no longer watched.
+    over all other sessions' partials whose newest frame was due in those seconds is under 1 s, whenever they came: one
+    that comes much later did not go on. With no such partial nobody went on, and it is no stall. `recovered` is False
+    only where a stall lasts until the session was no longer watched.
     """
     partials = samples[samples["is_partial"]]
+    partials = partials[np.argsort(partials["newest_due_s"], kind="stable")]
     of_session: dict[int, Table] = {}
     if len(samples):
         in_order = samples[np.argsort(samples["session"], kind="stable")]
@@ -32,10 +35,10 @@ def find_stalls(ledgers: Iterable[SessionLedger], samples: Table, stall_s: float
         of_session = dict(zip(sessions.tolist(), np.split(in_order, firsts[1:]), strict=True))
 
     def others_went_on(session: int, since_s: float) -> bool:
-        low, high = np.searchsorted(partials["arrival_s"], (since_s, since_s + stall_s), side="right")
+        low, high = np.searchsorted(partials["newest_due_s"], (since_s, since_s + stall_s), side="right")
         span = partials[low:high]
         others_ms = span["newest_ms"][span["session"] != session]
-        return bool(len(others_ms)) and float(np.percentile(others_ms, 95)) < OTHERS_P95_LIMIT_MS
+        return bool(len(others_ms)) and nearest_rank(others_ms.tolist(), 95) < OTHERS_P95_LIMIT_MS
 
     stalls: dict[int, Stall] = {}
     for ledger in ledgers:

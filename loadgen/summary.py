@@ -12,7 +12,7 @@ from typing import Any
 from loadgen.fleet import Run
 from loadgen.histograms import Distribution, write_log
 from loadgen.ledger import FAILURES, classify
-from loadgen.samples import Table
+from loadgen.samples import Table, due_in_window
 from loadgen.schedule import Timing
 from loadgen.stalls import find_stalls
 
@@ -23,8 +23,8 @@ _RANGED = ("newest", "oldest")
 def summarise(run: Run) -> tuple[dict[str, Any], dict[str, Distribution]]:
     """The summary and the histograms it was read from, by figure.
 
-    Latencies, flush lateness and send lateness are of the measured window; connect times, counts and failures of the
-    whole run.
+    Latencies, flush lateness and send lateness are of frames due in the measured window; connect times, counts and
+    failures of the whole run.
     """
     plan, results, samples = run.plan, run.results, run.samples
     timing = plan.timing
@@ -123,10 +123,10 @@ def _distributions(run: Run, samples: Table) -> dict[str, Distribution]:
         name: Distribution()
         for name in ("newest", "oldest", "send_lateness", "connect", "flush_lateness", "blocked_send")
     }
-    measured = samples[samples["is_partial"] & _within(samples["arrival_s"], timing)]
-    figures["newest"].add(measured["newest_ms"])
-    figures["oldest"].add(measured["oldest_ms"])
-    figures["flush_lateness"].add(measured["flush_lateness_ms"])
+    newest = due_in_window(samples, "newest", timing)
+    figures["newest"].add(newest["newest_ms"])
+    figures["flush_lateness"].add(newest["flush_lateness_ms"])
+    figures["oldest"].add(due_in_window(samples, "oldest", timing)["oldest_ms"])
     for result in run.results:
         window = _within(result.send_due_s, timing)
         figures["send_lateness"].add(result.send_late_ms[window], result.send_frames[window])
@@ -151,13 +151,16 @@ def _write_samples(path: Path, samples: Table, timing: Timing) -> None:
         "newest_ms",
         "flush_lateness_ms",
         "checksum",
-        "in_window",
+        "newest_in_window",
+        "oldest_in_window",
         "kind",
     )
     with path.open("w", newline="", encoding="ascii") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        for session, arrival_s, oldest, newest, oldest_ms, newest_ms, late_ms, checksum, is_partial in samples.tolist():
+        for row in samples.tolist():
+            session, arrival_s, oldest, newest, oldest_due_s, newest_due_s, oldest_ms, newest_ms, late_ms, *rest = row
+            checksum, is_partial = rest
             writer.writerow(
                 (
                     session,
@@ -168,7 +171,8 @@ def _write_samples(path: Path, samples: Table, timing: Timing) -> None:
                     f"{newest_ms:.3f}",
                     f"{late_ms:.3f}",
                     checksum if is_partial else "",
-                    int(timing.measures(arrival_s)),
+                    int(timing.measures(newest_due_s)),
+                    int(timing.measures(oldest_due_s)),
                     "partial" if is_partial else "error",
                 )
             )

@@ -255,7 +255,7 @@ async def offer(client: Client, job: Job, rate: float, seconds: float) -> Report
         report.answered_rate = report.answered / (time.monotonic() - job.first_answer_s)
     with suppress(TimeoutError):
         await asyncio.wait_for(all_answered.wait(), DRAIN_S)
-    report.lateness_p99_ms = float(np.percentile(lateness_s, 99) * 1000)
+    report.lateness_p99_ms = float(np.percentile(lateness_s, 99, method="inverted_cdf") * 1000)
     return report
 
 

@@ -27,9 +27,10 @@ class TimeHistogram:
         count = int(histogram.get_total_count())
         if not count:
             return {"p50": None, "p95": None, "p99": None, "max": None, "count": 0}
-        percentiles = histogram.get_percentile_to_value_dict([50, 95, 99])
+        # Nearest rank, ceil(p · n): the library rounds p · n, so it is asked for the rank itself.
+        asked = {percent: 100 * -(-percent * count // 100) / count for percent in (50, 95, 99)}
         return {
-            **{f"p{percent:g}": value_us / 1000 for percent, value_us in percentiles.items()},
+            **{f"p{percent}": histogram.get_value_at_percentile(exact) / 1000 for percent, exact in asked.items()},
             "max": histogram.get_max_value() / 1000,
             "count": count,
         }

@@ -53,6 +53,7 @@ PURE = (
     "loadgen.schedule",
     "loadgen.ledger",
     "loadgen.messages",
+    "loadgen.percentiles",
     "loadgen.stalls",
     "experiment.ask.schema",
     "experiment.phases",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import anyio
@@ -25,6 +25,7 @@ from experiment.ask import Address, Ask, load_config, resolve_one
 from experiment.bench.feeder import UPGRADE
 from experiment.host import Role, Run, Sampler
 from experiment.run import Stand, on_harness_cpus, prepare
+from loadgen.percentiles import nearest_rank
 from simulator.port import free_port
 
 SESSIONS = 240
@@ -85,7 +86,7 @@ async def _probe(role: Role, address: Address, logs: Path) -> dict[str, Any]:
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"p50": median(values), "p95": quantiles(values, n=20)[-1], "max": max(values), "count": len(values)}
+    return {"p50": median(values), "p95": nearest_rank(values, 95), "max": max(values), "count": len(values)}
 
 
 async def _offer(address: Address) -> list[float]:

@@ -11,6 +11,9 @@ from experiment.run.campaign import Campaign
 from experiment.search import Search
 from experiment.setup import CHECKOUT
 
+CONTRACT = 2
+"""The version of the measuring contract that runs are made by; runs that name none are of version 1."""
+
 
 def commit() -> dict[str, Any]:
     """The checkout's commit and whether it has changes; None where git does not say."""
@@ -47,6 +50,7 @@ def make_manifest(
     timing = config.timing(name)
     stored: dict[str, Any] = {
         "started": started.isoformat(timespec="seconds"),
+        "contract": CONTRACT,
         "verb": ask.verb,
         "lab": commit(),
         "ask": asdict(ask),

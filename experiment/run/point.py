@@ -2,7 +2,7 @@
 `experiment.run.verdict`."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from experiment.ask import Plan
-from experiment.host import Role, RoleGroup, Run, Sampler, Snapshot, core_speed
+from experiment.host import AffinityGroup, Role, RoleGroup, Run, Sampler, Snapshot, core_speed
 from experiment.run.launch import Launch
 from experiment.run.probe import ProbeError, get_json
 from experiment.run.progress import Stage
@@ -59,12 +59,20 @@ async def run_point(
             address = plan.target
         roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
         watch = _Watch(roles, plan, sessions, folder, stage, observer)
+        watch.harness_faults += lost_groups(run.host.writable, [role.group for role in roles.values()])
         await watch.follow()
         try:
             simulator = await get_json(LOOPBACK, infer_port, "/stats")
         except ProbeError:
             simulator = None
         return _summarise(plan, sessions, folder, watch, simulator, speed)
+
+
+def lost_groups(cgroups_writable: bool, groups: Sequence[RoleGroup]) -> list[str]:
+    """A sentence for each role that is pinned by CPU affinity alone where the run's cgroups can be written: making its
+    group failed just now, and the point is not like its neighbours."""
+    lost = [group for group in groups if cgroups_writable and isinstance(group, AffinityGroup)]
+    return [f"{group.role} lost its group: {group.notes[0]}" for group in lost]
 
 
 class _Watch:
@@ -81,7 +89,8 @@ class _Watch:
     ) -> None:
         groups: list[RoleGroup] = [role.group for role in roles.values()]
         self.notes: list[str] = []
-        self.ended_early: list[str] = []
+        self.gateway_faults: list[str] = []
+        self.harness_faults: list[str] = []
         self.marks: dict[str, dict[str, Snapshot]] = {}
         self.sampler = Sampler(groups, folder.resources)
         self._roles = roles
@@ -109,9 +118,9 @@ class _Watch:
                             observations.start_soon(self._observe, "stall")
                 exit_ = await self._roles["loadgen"].wait()
                 if exit_.status != 0:
-                    self.notes.append(f"{exit_.how}: see {exit_.log.name}")
+                    self.harness_faults.append(f"{exit_.how}: see {exit_.log.name}")
             if limit.cancelled_caught:
-                self.notes.append(f"the load generator did not end within {limit_s:.0f} s and was stopped")
+                self.harness_faults.append(f"the load generator did not end within {limit_s:.0f} s and was stopped")
             tasks.cancel_scope.cancel()
 
     async def _observe(self, phase: str) -> None:
@@ -124,7 +133,8 @@ class _Watch:
 
     async def _report_exit(self, name: str) -> None:
         exit_ = await self._roles[name].wait()
-        self.ended_early.append(f"{exit_.how} while the load ran: see {exit_.log.name}")
+        faults = self.gateway_faults if name == "gateway" else self.harness_faults
+        faults.append(f"{exit_.how} while the load ran: see {exit_.log.name}")
 
     def _event(self, event: dict[str, Any]) -> None:
         if event["event"] == "phase":
@@ -142,6 +152,8 @@ class _Watch:
         words = [f"{event['open']} open"]
         if event["newest_p95_ms"] is not None:
             words.append(f"newest p50/p95 {event['newest_p50_ms']:.0f}/{event['newest_p95_ms']:.0f} ms")
+        elif event["open"]:
+            words.append("no answer in the last second")
         if event["failures"]:
             words.append(f"{event['failures']} failures")
         if event["still"]:
@@ -170,7 +182,7 @@ def _summarise(
     speed: dict[str, float] | None,
 ) -> dict[str, Any]:
     load = read_json(folder.loadgen / "summary.json")
-    verdict = judge(load, simulator, plan.config.slo, plan.config.harness, watch.ended_early)
+    verdict = judge(load, simulator, plan.config.slo, plan.config.harness, watch.gateway_faults, watch.harness_faults)
     windows = watch.windows()
     gateway = None
     if plan.target is None:

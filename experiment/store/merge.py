@@ -30,6 +30,8 @@ def facts_of(differences: list[str]) -> str:
 
 def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]]:
     """The facts that differ between two runs: name, value in the first, value in the second."""
+    one, other = ({"version": run.get("contract", 1)} for run in (first, second))
+    yield from _unlike("contract", one, other)
     yield from _unlike("machine", first["machine"], second["machine"], _MACHINE)
     for table in _SETTINGS:
         yield from _unlike(table, first[table], second[table])

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 import anyio
@@ -42,6 +41,7 @@ from experiment.run import (
 )
 from experiment.setup import SetupError, ensure, read_json, write_json
 from experiment.store import RunFolder
+from loadgen.percentiles import nearest_rank
 from profiles.cliff.evidence import EVIDENCE
 from profiles.cliff.hazard import exposure_to_clear
 from profiles.cliff.hunt import ServerGone, Turn, hunt
@@ -258,6 +258,6 @@ def _timeline(samples: Path) -> list[list[float]]:
                 seconds[int(float(row["arrival_s"]))].append(float(row["newest_ms"]))
     lines = []
     for second, values in sorted(seconds.items()):
-        cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else values * 19
-        lines.append([second, len(values), round(cuts[9], 1), round(cuts[18], 1)])
+        p50_ms, p95_ms = (round(nearest_rank(values, percent), 1) for percent in (50, 95))
+        lines.append([second, len(values), p50_ms, p95_ms])
     return lines

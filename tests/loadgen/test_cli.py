@@ -50,7 +50,8 @@ def test_a_run_prints_lines_and_leaves_three_files(tmp_path: Path) -> None:
     with (out / "samples.csv").open(newline="") as file:
         samples = list(csv.DictReader(file))
     assert len(samples) == summary["partials"]
-    assert sum(int(row["in_window"]) for row in samples) == summary["partials_measured"]
+    assert sum(int(row["newest_in_window"]) for row in samples) == summary["partials_measured"]
+    assert sum(int(row["oldest_in_window"]) for row in samples) == summary["oldest_ms"]["count"]
     assert {row["kind"] for row in samples} == {"partial"}
     assert all(float(row["oldest_ms"]) >= float(row["newest_ms"]) > 0 for row in samples)
     lines = (out / "latency.hlog").read_text().splitlines()

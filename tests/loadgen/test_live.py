@@ -93,6 +93,20 @@ def test_the_summary_adds_up(mixed: tuple[dict[str, Any], list[Progress], Run]) 
     assert sum(len(report.newest_ms) for report in reports) <= summary["partials"]
 
 
+def test_a_gateway_cannot_hide_a_standstill_by_answering_after_the_window() -> None:
+    """Everybody's answers are held from within the window until after it: they count, with how late they were."""
+    timing = Timing(ramp_s=0.1, spread_s=0.1, warmup_s=0.2, measure_s=2.0)
+    with TinyGateway(held_s=(1.6, 2.9)) as gateway:
+        summary, _, run = run_in_process(
+            Plan(gateway.url, 5, timing, limits=dataclasses.replace(LIMITS, last_answer_s=3.0, stall_s=3.0))
+        )
+    assert summary["failures_total"] == 0
+    owed = run.samples[run.samples["newest_due_s"] >= timing.measure_start_s]
+    assert summary["partials_measured"] == len(owed)
+    assert summary["newest_ms"]["p95"] > 350
+    assert summary["oldest_ms"]["max"] > 1000
+
+
 def test_every_honest_frame_is_sent_on_schedule(mixed: tuple[dict[str, Any], list[Progress], Run]) -> None:
     run = mixed[2]
     for ledger in run.results[0].ledgers:

@@ -105,6 +105,12 @@ def test_when_everything_stops_nobody_stalled() -> None:
     assert find_stalls([ledger(0)], table()) == {}
 
 
+def test_others_that_were_held_did_not_go_on_though_an_answer_came_just_after() -> None:
+    """Their frames of the three seconds were answered much later: the gateway stood still for all of them."""
+    held = rows(0, [(1.0, 46), (2.05, 98), (6.0, 296), *[(s, s * 50 - 4) for s in range(7, 21)]])
+    assert find_stalls([ledger(1, due=440)], table(held, rows(1, [(2.0, 96), (9.0, 440)]))) == {}
+
+
 def test_a_session_that_ended_or_never_began_does_not_stall() -> None:
     samples = table(steady(0), rows(1, [(1.0, 45)]))
     assert find_stalls([ledger(1, watched_s=3.9), SessionLedger(2)], samples) == {}

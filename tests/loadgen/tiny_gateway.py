@@ -7,6 +7,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -67,10 +68,15 @@ def error(oldest: int, newest: int, **changes: Any) -> dict[str, Any]:
 
 
 class TinyGateway:
-    """Context manager, `url` while open. `ways`: session → misbehaviour; `upgrade`: yes, refuse or silent."""
+    """Context manager, `url` while open. `ways`: session → misbehaviour; `upgrade`: yes, refuse or silent; `held_s`:
+    from when to when, seconds after the first client's upgrade, nobody is answered."""
 
-    def __init__(self, ways: Mapping[int, str] | None = None, upgrade: str = "yes") -> None:
+    def __init__(
+        self, ways: Mapping[int, str] | None = None, upgrade: str = "yes", held_s: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
         self._ways = dict(ways or {})
+        self._held_s = held_s
+        self._begun_s: float | None = None
         self.upgrade = upgrade
         self.url = ""
         self._loop = asyncio.new_event_loop()
@@ -89,6 +95,12 @@ class TinyGateway:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         assert not self._thread.is_alive()
+
+    def holds(self) -> bool:
+        """Whether answers are held just now."""
+        now_s = time.monotonic()
+        self._begun_s = now_s if self._begun_s is None else self._begun_s
+        return self._held_s[0] <= now_s - self._begun_s < self._held_s[1]
 
     def way(self, session: int | None) -> str:
         return "honest" if session is None else self._ways.get(session, "honest")
@@ -168,6 +180,7 @@ class _Client:
             self._protocol.send_response(self._protocol.reject(503, "full\n"))
             self._write()
             return False
+        self._gateway.holds()
         self._protocol.send_response(self._protocol.accept(request))
         self._write()
         return True
@@ -191,6 +204,8 @@ class _Client:
             await asyncio.sleep(FLUSH_S)
             oldest, newest = self._answered + 1, self._received
             if self._session is None or newest < oldest or self._protocol.state.name != "OPEN":
+                continue
+            if self._gateway.holds():
                 continue
             self._answers += 1
             if self._answers > 5 and self.way == "stall":

@@ -89,13 +89,25 @@ def test_an_exhausted_harness_makes_a_point_invalid(what: str) -> None:
     assert judge(GOOD, changed(STATS, f"{what}_exhausted", True), SLO, LIMITS).status == "INVALID"
 
 
-def test_a_simulator_that_has_gone_cannot_give_a_pass() -> None:
-    assert judge(GOOD, None, SLO, LIMITS).status == "FAIL"
+def test_a_simulator_that_is_silent_says_nothing_about_the_gateway() -> None:
+    verdict = judge(changed(GOOD, "newest_ms.p95", 5000.0), None, SLO, LIMITS)
+    assert verdict.status == "INVALID"
+    assert "silent" in verdict.reasons[0]
 
 
-def test_a_gateway_whose_main_process_ended_never_passes() -> None:
-    verdict = judge(GOOD, STATS, SLO, LIMITS, ["gateway was ended by SIGKILL while the load ran"])
-    assert (verdict.status, verdict.reasons) == ("FAIL", ("gateway was ended by SIGKILL while the load ran",))
+def test_a_harness_that_ended_says_nothing_about_the_gateway_whatever_was_measured() -> None:
+    ended = ["simulator was ended by SIGKILL while the load ran"]
+    for load in (GOOD, changed(GOOD, "failures_total", 500), None):
+        verdict = judge(load, STATS, SLO, LIMITS, harness_faults=ended)
+        assert (verdict.status, verdict.reasons[0]) == ("INVALID", ended[0])
+
+
+@pytest.mark.parametrize("late_ms", [1.0, 68.0])
+def test_a_gateway_that_ended_early_fails_also_where_the_harness_was_late(late_ms: float) -> None:
+    ended = ["gateway was ended by SIGKILL while the load ran"]
+    late = changed(GOOD, "send_lateness_ms.p99", late_ms)
+    verdict = judge(late, STATS, SLO, LIMITS, gateway_faults=ended, harness_faults=["too"])
+    assert (verdict.status, verdict.reasons) == ("FAIL", tuple(ended))
 
 
 def test_a_load_generator_without_summary_says_nothing_about_the_gateway() -> None:

@@ -1,0 +1,16 @@
+"""Percentiles as the contract has them: the nearest rank, ceil(p · n) (PROTOCOL, section 4). Pure."""
+
+from collections.abc import Iterable
+
+
+def rank_of(percent: int, count: int) -> int:
+    """The rank, from 1, of a percentile (1 … 100) among `count` values, at least 1: whole numbers, so exact."""
+    return -(-percent * count // 100)
+
+
+def nearest_rank(values: Iterable[float], percent: int) -> float:
+    """The value at that rank. Raises ValueError without a value."""
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("a percentile of nothing")
+    return ordered[rank_of(percent, len(ordered)) - 1]
