@@ -1,5 +1,6 @@
 """Interpreters for tests that need another build than the one they run on: what is here, never a build."""
 
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from experiment.setup import SetupError, ensure
 from experiment.setup.facts import Request
 from experiment.setup.places import Places
 from experiment.setup.present import present
+
+kernel_knows_thread_names = pytest.mark.skipif(
+    sys.version_info < (3, 14), reason="CPython hands a thread's name to the kernel from 3.14 on"
+)
 
 
 @cache

@@ -27,7 +27,7 @@ from tests.conformance.audio import Audio
 from tests.conformance.session import START, check_numbers
 from tests.conformance.session import Session as ClientSession
 from tests.conformance.wire import Address, open_wire
-from tests.interpreters import python_of
+from tests.interpreters import kernel_knows_thread_names, python_of
 from tests.simulator.conftest import ROOT, fast, request_h1
 from variants.picows_loops import connection as connection_module
 from variants.picows_loops import loops
@@ -95,9 +95,8 @@ def test_a_session_is_answered_and_a_signal_ends_the_host(loop: str, transport: 
         anyio.run(talk, port)
 
 
+@kernel_knows_thread_names
 def test_threads_carry_their_names_to_the_kernel_and_interrupting_is_no_error(fast: int) -> None:
-    if sys.version_info < (3, 14):
-        pytest.skip("CPython hands a thread's name to the kernel from 3.14 on")
     with host(fast) as (process, _):
         names = [(task / "comm").read_text().strip() for task in Path(f"/proc/{process.pid}/task").iterdir()]
         assert names.count("loop-0") == 1

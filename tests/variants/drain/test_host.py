@@ -21,6 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from gateway import FRAME_BYTES
 from tests.conformance.wire import frame
+from tests.interpreters import kernel_knows_thread_names
 from variants.drain.loop import HANDSHAKE_LIMIT_S
 from variants.shared.build import gil_enabled
 
@@ -113,6 +114,7 @@ def test_audio_comes_back_as_a_partial_of_the_tick(host: tuple[subprocess.Popen[
         assert partial["flush_lateness_ms"] < 100  # the machine's; the grain itself is 5 ms
 
 
+@kernel_knows_thread_names
 def test_each_loop_is_a_thread_with_its_number(host: tuple[subprocess.Popen[bytes], int]) -> None:
     names = {path.read_text().strip() for path in Path(f"/proc/{host[0].pid}/task").glob("*/comm")}
     assert "loop-0" in names
