@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class PoissonRate:
     """Events per unit of exposure (frames, awaits, session-seconds), with a two-sided interval."""
 
     events: int
@@ -50,7 +50,7 @@ class Survival:
     high: tuple[float, ...]
 
 
-def poisson_rate(events: int, exposure: float, confidence: float = CONFIDENCE) -> Rate:
+def poisson_rate(events: int, exposure: float, confidence: float = CONFIDENCE) -> PoissonRate:
     """Rate with the exact interval of Garwood (Biometrika 28, 1936), from the chi-squared distribution.
 
     Raises:
@@ -60,10 +60,10 @@ def poisson_rate(events: int, exposure: float, confidence: float = CONFIDENCE) -
     tail = (1 - confidence) / 2
     low = stats.chi2.ppf(tail, 2 * events) / 2 if events else 0.0
     high = stats.chi2.isf(tail, 2 * (events + 1)) / 2
-    return Rate(events, exposure, events / exposure, float(low / exposure), float(high / exposure), confidence)
+    return PoissonRate(events, exposure, events / exposure, float(low / exposure), float(high / exposure), confidence)
 
 
-def rate_ratio(first: Rate, second: Rate, confidence: float = CONFIDENCE) -> RateRatio:
+def rate_ratio(first: PoissonRate, second: PoissonRate, confidence: float = CONFIDENCE) -> RateRatio:
     """`first` over `second`. Given their sum, the first count is binomial; exact (Clopper–Pearson) interval and
     two-sided p-value for "the rates are equal" (Przyborowski and Wilenski, Biometrika 31, 1940).
 
@@ -113,17 +113,18 @@ def reported_ceiling(rate_per_frame: float, seconds: float, chance: float = 0.5)
     return float(stats.expon.isf(chance)) / (rate_per_frame * seconds * FRAMES_PER_SESSION_SECOND)
 
 
-def exposure_to_clear(rate: float, fraction: float = 0.1, confidence: float = CONFIDENCE) -> float:
-    """How much exposure without an event puts the upper limit of `poisson_rate` below `fraction` of `rate`: what it
-    takes to call something unaffected. The interval is two-sided, so that figures in one table agree."""
-    if rate <= 0:
-        raise ValueError(f"expected a rate above 0 to compare with, got {rate:g}")
-    return poisson_rate(0, 1.0, confidence).high / (rate * fraction)
+def exposure_to_clear(reference: PoissonRate, fraction: float = 0.1, confidence: float = CONFIDENCE) -> float:
+    """How much exposure without an event puts the upper limit of its `rate_ratio` to the reference under `fraction`: so
+    much it takes to call something unaffected. With none of k + 0 events, that limit is the odds of 1 − (α/2)^(1/k),
+    scaled by the exposures (Clopper–Pearson).
 
-
-def time_to_event(rate_per_s: float, chance: float = 0.95) -> float:
-    """Seconds within which at least one event comes with `chance`, at a constant rate. Infinite at rate 0."""
-    return math.inf if rate_per_s <= 0 else float(stats.expon.ppf(chance, scale=1 / rate_per_s))
+    Raises:
+        ValueError: the reference saw no event, so that nothing can be cleared by it.
+    """
+    if not reference.events:
+        raise ValueError("expected a reference with an event, got one without")
+    share: float = 1 - ((1 - confidence) / 2) ** (1 / reference.events)
+    return reference.exposure * share / (1 - share) / fraction
 
 
 def _check(events: int, exposure: float) -> None:

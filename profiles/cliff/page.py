@@ -19,7 +19,7 @@ VERSIONS = ("2.7.4", "2.8.0", "2.8.1", "newest")
 """The cells that differ in Granian's version alone."""
 WHY = {
     "affected": "stalls were seen",
-    "unaffected": "no stall, and the rate's upper limit is low enough",
+    "unaffected": "no stall, and the upper limit of its ratio to the reference is low enough",
     "not resolved": "no stall, in too few frames to say more",
 }
 
@@ -30,7 +30,7 @@ class CellRate:
 
     name: str
     about: str
-    rate: hazard.Rate
+    rate: hazard.PoissonRate
     ratio: hazard.RateRatio | None
     """To the reference; None for the reference itself, or where neither stalled."""
     verdict: str
@@ -78,14 +78,15 @@ def cell_rates(evidence: Evidence) -> list[CellRate]:
     for name, (stalls, frames) in counts.items():
         rate = hazard.poisson_rate(stalls, frames)
         same = name == settings["reference"] or not (stalls + reference.events)
+        ratio = None if same else hazard.rate_ratio(rate, reference)
         looks = [look for turn in evidence["cells"][name]["turns"] for look in turn["findings"]]
         found.append(
             CellRate(
                 name,
                 evidence["cells"][name]["factors"]["about"],
                 rate,
-                None if same else hazard.rate_ratio(rate, reference),
-                verdict(rate, reference, settings["fraction"]),
+                ratio,
+                verdict(rate, ratio, settings["fraction"]),
                 len(looks),
                 sum(bool(look) and look[0]["kind"] == "lost wake-up" for look in looks),
             )
@@ -93,7 +94,7 @@ def cell_rates(evidence: Evidence) -> list[CellRate]:
     return found
 
 
-def _per_million(rate: hazard.Rate) -> str:
+def _per_million(rate: hazard.PoissonRate) -> str:
     return f"{rate.rate * 1e6:.3g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.3g})"
 
 
@@ -101,11 +102,12 @@ def _counts(cell: Mapping[str, Any]) -> tuple[int, float]:
     return sum(turn["stalls"] for turn in cell["turns"]), sum(turn["frames"] for turn in cell["turns"])
 
 
-def verdict(rate: hazard.Rate, reference: hazard.Rate, fraction: float) -> str:
-    """affected: it stalled. unaffected: it did not, and its upper limit is under `fraction` of the reference's."""
+def verdict(rate: hazard.PoissonRate, ratio: hazard.RateRatio | None, fraction: float) -> str:
+    """affected: it stalled. unaffected: it did not, and the upper limit of its ratio to the reference is under
+    `fraction`: the reference's own rate is uncertain, too."""
     if rate.events:
         return "affected"
-    return "unaffected" if rate.high < fraction * reference.rate else "not resolved"
+    return "unaffected" if ratio is not None and ratio.high < fraction else "not resolved"
 
 
 def headline(evidence: Evidence) -> str:

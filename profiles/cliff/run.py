@@ -43,7 +43,7 @@ from experiment.setup import SetupError, ensure, read_json, write_json
 from experiment.store import RunFolder
 from loadgen.percentiles import nearest_rank
 from profiles.cliff.evidence import EVIDENCE
-from profiles.cliff.hazard import exposure_to_clear
+from profiles.cliff.hazard import exposure_to_clear, poisson_rate
 from profiles.cliff.hunt import ServerGone, Turn, hunt
 from profiles.cliff.reproducer.lost_wakeup import STALLS_PER_FRAME
 from profiles.forensics.capture import capture
@@ -72,8 +72,9 @@ def announce(config: Config) -> str:
     cliff = cliff_of(config)
     cells_s = len(cliff.cells) * cliff.turns * (cliff.turn_s + OVERHEAD_S)
     points_s = sum(config.timing(point.timing).total_s + 15 for point in cliff.points)
-    needed = exposure_to_clear(STALLS_PER_FRAME, cliff.fraction)
     has = cliff.turns * cliff.turn_s * FRAMES_PER_S
+    expected = poisson_rate(max(1, round(STALLS_PER_FRAME * has)), has)
+    needed = exposure_to_clear(expected, cliff.fraction)
     return (
         f"{len(cliff.cells)} cells, {cliff.turns} turns of {cliff.turn_s:g} s each, and {len(cliff.points)} points: "
         f"about {(cells_s + points_s) / 60:.0f} min. To call a version unaffected takes {needed:,.0f} frames without a "

@@ -95,10 +95,17 @@ def test_verdicts_follow_from_counts_and_intervals() -> None:
 
 def test_without_a_stall_in_the_reference_nothing_is_cleared() -> None:
     none = hazard.poisson_rate(0, 1e9)
-    assert verdict(none, none, 0.1) == "not resolved"
+    assert verdict(none, None, 0.1) == "not resolved"
     changed = evidence()
     changed["cells"]["2.7.4"] = cell(0, 10)
     assert "do not settle it" in page(changed, None, [], None)
+
+
+def test_an_uncertain_reference_clears_nobody() -> None:
+    """The rate's own limit is under a tenth of the reference's middle; that of their ratio is not."""
+    reference, other = hazard.poisson_rate(3, 1000.0), hazard.poisson_rate(0, 12_500.0)
+    assert other.high < 0.1 * reference.rate
+    assert verdict(other, hazard.rate_ratio(other, reference), 0.1) == "not resolved"
 
 
 def test_every_life_counts_for_survival() -> None:

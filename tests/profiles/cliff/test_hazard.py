@@ -11,7 +11,6 @@ from profiles.cliff.hazard import (
     rate_ratio,
     reported_ceiling,
     survival,
-    time_to_event,
 )
 
 
@@ -75,12 +74,8 @@ def test_chance_and_ceiling_are_each_others_inverse() -> None:
 
 
 def test_what_it_takes_to_clear_a_version() -> None:
-    frames = exposure_to_clear(76e-6)
-    assert poisson_rate(0, frames).high == pytest.approx(7.6e-6)
-    with pytest.raises(ValueError, match="above 0"):
-        exposure_to_clear(0.0)
-
-
-def test_time_to_event() -> None:
-    assert time_to_event(1.0) == pytest.approx(-math.log(0.05))
-    assert time_to_event(0.0) == math.inf
+    reference = poisson_rate(24, 320_000)
+    frames = exposure_to_clear(reference)
+    assert rate_ratio(poisson_rate(0, frames), reference).high == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="reference with an event"):
+        exposure_to_clear(poisson_rate(0, 1e6))
