@@ -281,6 +281,8 @@ async def _main(infer_port: int, faults: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("infer_port", type=int)
-    parser.add_argument("faults", nargs="*", choices=FAULTS)
+    parser.add_argument("faults", nargs="*")  # `choices` would refuse none of them on CPython 3.11.2
     options = parser.parse_args()
+    if unknown := set(options.faults) - set(FAULTS):
+        parser.error(f"unknown faults {', '.join(sorted(unknown))}; known: {', '.join(FAULTS)}")
     asyncio.run(_main(options.infer_port, options.faults))

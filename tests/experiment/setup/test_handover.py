@@ -40,7 +40,8 @@ def gone(pid: int) -> bool:
 SLEEPS = "import os, time\nprint(os.getpid(), flush=True)\nwhile True: time.sleep(0.05)"
 CATCHES = (
     "import os, signal, sys, time\n"
-    "def stop(number, frame): print('stopped by', signal.Signals(number).name, flush=True); sys.exit(1)\n"
+    # No print: the signal may come in the middle of one.
+    "def stop(number, frame): os.write(1, f'stopped by {signal.Signals(number).name}\\n'.encode()); sys.exit(1)\n"
     "signal.signal(signal.SIGTERM, stop)\n" + SLEEPS
 )
 
