@@ -163,7 +163,7 @@ class _Conductor:
         self._fresh.clear()
         latest = self._latest.values()
         newest_ms = np.concatenate([report.newest_ms for report in fresh])
-        p50_ms, p95_ms = (nearest_rank(newest_ms.tolist(), p) if len(newest_ms) else None for p in (50, 95))
+        p50_ms, p95_ms = (nearest_rank(newest_ms, p) if len(newest_ms) else None for p in (50, 95))
         self._tell(
             {
                 "event": "progress",

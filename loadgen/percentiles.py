@@ -1,6 +1,7 @@
 """Percentiles as the contract has them: the nearest rank, ceil(p · n) (PROTOCOL, section 4). Pure."""
 
-from collections.abc import Iterable
+import numpy as np
+import numpy.typing as npt
 
 
 def rank_of(percent: int, count: int) -> int:
@@ -8,9 +9,9 @@ def rank_of(percent: int, count: int) -> int:
     return -(-percent * count // 100)
 
 
-def nearest_rank(values: Iterable[float], percent: int) -> float:
+def nearest_rank(values: npt.ArrayLike, percent: int) -> float:
     """The value at that rank. Raises ValueError without a value."""
-    ordered = sorted(values)
-    if not ordered:
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    if not len(ordered):
         raise ValueError("a percentile of nothing")
-    return ordered[rank_of(percent, len(ordered)) - 1]
+    return float(ordered[rank_of(percent, len(ordered)) - 1])

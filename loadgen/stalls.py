@@ -38,7 +38,7 @@ def find_stalls(ledgers: Iterable[SessionLedger], samples: Table, stall_s: float
         low, high = np.searchsorted(partials["newest_due_s"], (since_s, since_s + stall_s), side="right")
         span = partials[low:high]
         others_ms = span["newest_ms"][span["session"] != session]
-        return bool(len(others_ms)) and nearest_rank(others_ms.tolist(), 95) < OTHERS_P95_LIMIT_MS
+        return bool(len(others_ms)) and nearest_rank(others_ms, 95) < OTHERS_P95_LIMIT_MS
 
     stalls: dict[int, Stall] = {}
     for ledger in ledgers:

@@ -7,7 +7,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from experiment.ask import Ask, ConfigError, load_config, numbers
+from experiment.ask import Ask, ConfigError, load_config, numbers, one
 from experiment.host import ShapeRefused
 from experiment.report import lines_table, report_console
 from experiment.run import Display, ProbeError, make_campaign
@@ -34,8 +34,8 @@ def profile(
 
     ask = Ask(
         "profile",
-        (variant,) if variant else None,
-        (shape,) if shape else None,
+        one(variant),
+        one(shape),
         timing,
         numbers(sessions),
         harness=harness,

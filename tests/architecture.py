@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 PACKAGES = ("gateway", "variants", "simulator", "loadgen", "experiment", "profiles", "notebooks", "tests")
@@ -245,33 +246,12 @@ def _rooms(module: Module, modules: dict[str, Module]) -> Iterator[str]:
 
 
 def _circles(modules: dict[str, Module]) -> Iterator[str]:
-    """Files that need each other, however far around: each circle once, at its first file (Tarjan's components)."""
-    graph = {name: sorted(needed(module, modules)) for name, module in modules.items()}
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    waiting: list[str] = []
-    found: list[list[str]] = []
-
-    def visit(name: str) -> None:
-        index[name] = low[name] = len(index)
-        waiting.append(name)
-        for other in graph[name]:
-            if other not in index:
-                visit(other)
-                low[name] = min(low[name], low[other])
-            elif other in waiting:
-                low[name] = min(low[name], index[other])
-        if low[name] == index[name]:
-            place = waiting.index(name)
-            found.append(sorted(waiting[place:]))
-            del waiting[place:]
-
-    for name in graph:
-        if name not in index:
-            visit(name)
-    for circle in found:
-        if len(circle) > 1:
-            yield f"{modules[circle[0]].path}:1: a circle of files: {', '.join(circle)}"
+    """Files that need each other, however far around: the first circle that is found, at its first file."""
+    try:
+        TopologicalSorter({name: needed(module, modules) for name, module in modules.items()}).prepare()
+    except CycleError as error:
+        circle = sorted(set(error.args[1]))
+        yield f"{modules[circle[0]].path}:1: a circle of files: {', '.join(circle)}"
 
 
 def _crowds(modules: dict[str, Module]) -> Iterator[str]:

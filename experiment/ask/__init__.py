@@ -1,8 +1,8 @@
 """`experiments.toml` as typed tables, and what was asked for, resolved once into rows and points. Re-exports only."""
 
-from experiment.ask.asked import Ask, asked, names, numbers
+from experiment.ask.asked import Ask, asked, names, numbers, one
 from experiment.ask.config import load_config
-from experiment.ask.plan import EXTERNAL, Address, Plan
+from experiment.ask.plan import Address, Plan
 from experiment.ask.reproduce import SHAPES, STAND_INS, ask_to_reproduce, shapes
 from experiment.ask.resolve import Resolved, Row, resolve, resolve_one
 from experiment.ask.schema import (
@@ -19,7 +19,6 @@ from experiment.ask.schema import (
 )
 
 __all__ = [
-    "EXTERNAL",
     "SHAPES",
     "STAND_INS",
     "Address",
@@ -42,6 +41,7 @@ __all__ = [
     "load_config",
     "names",
     "numbers",
+    "one",
     "resolve",
     "resolve_one",
     "shapes",

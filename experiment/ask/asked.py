@@ -45,6 +45,11 @@ def names(text: str | None) -> tuple[str, ...] | None:
     return tuple((text or "").replace(",", " ").split()) or None
 
 
+def one(name: str | None) -> tuple[str, ...] | None:
+    """Of a verb that takes a single name; None for nothing."""
+    return (name,) if name else None
+
+
 def numbers(text: str | None) -> tuple[int, ...] | None:
     """Points as typed: "300", "200,300,400" or "200 300"; None for nothing.
 

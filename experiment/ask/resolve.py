@@ -63,9 +63,9 @@ def resolve(config: Config, ask: Ask) -> Resolved:
         return Resolved(config, ask, (EXTERNAL,), (EXTERNAL,), timing, tuple(rows))
     pairs = [(variant, shape) for shape in shapes for variant in variants]
     rows = []
+    shared = ask.harness == "shared"
     for variant, shape in pairs:
         label = variant if len(shapes) == 1 else f"{variant}@{shape}"
-        shared = ask.harness == "shared"
         try:
             plan = plan_row(config, variant, shape, timing, sessions, infer_port, harness_shared=shared)
         except ShapeRefused as refused:

@@ -15,14 +15,14 @@ import anyio
 import typer
 import typer.exceptions
 
-from experiment.ask import Ask, ConfigError, Plan, load_config, resolve_one
+from experiment.ask import Ask, ConfigError, Plan, load_config, one, resolve_one
 from experiment.cli import campaigns, options
 from experiment.cli.exits import BAD_INPUT, CRASH, INTERRUPTED, Stop
 from experiment.host import ShapeRefused
 from experiment.report import lines_table, report_console, show_bench, show_run
 from experiment.run import Display, NotConforming, ProbeError, run_conformance
 from experiment.setup import CHECKOUT, SetupError
-from experiment.store import HEADINGS, lines, prunable, prune, read_run
+from experiment.store import RUN_HEADINGS, prunable, prune, read_run, run_lines
 from experiment.store import runs as read_runs
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -50,7 +50,7 @@ def stored_runs(
         prune(folders)
         print(f"{len(folders)} runs begun more than {older_than:g} days ago were removed")
     else:
-        report_console().print(lines_table(f"runs in {results}", HEADINGS, lines(read_runs(results))))
+        report_console().print(lines_table(f"runs in {results}", RUN_HEADINGS, run_lines(read_runs(results))))
 
 
 @app.command()
@@ -61,7 +61,7 @@ def conformance(
     results: options.Results = options.RESULTS,
 ) -> None:
     """The wire contract as a black box, one line per rule."""
-    ask = Ask("conformance", (variant,) if variant else None, target=target, infer_port=infer_port)
+    ask = Ask("conformance", one(variant), target=target, infer_port=infer_port)
     plan = resolve_one(load_config(), ask)
 
     async def suite(plan: Plan, display: Display) -> dict[str, Any]:

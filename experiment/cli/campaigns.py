@@ -14,6 +14,7 @@ from experiment.ask import (
     load_config,
     names,
     numbers,
+    one,
     shapes,
 )
 from experiment.cli import options
@@ -43,8 +44,8 @@ def experiment(
         return
     ask = Ask(
         "experiment",
-        _one(variant),
-        _one(shape),
+        one(variant),
+        one(shape),
         timing,
         numbers(sessions),
         target=target,
@@ -66,7 +67,7 @@ def ladder(
     dry_run: options.DryRun = False,
 ) -> None:
     """Find the ceiling: confirmed ↔ borderline ↔ first solid fail."""
-    ask = Ask("ladder", _one(variant), _one(shape), timing, target=target, harness=harness, infer_port=infer_port)
+    ask = Ask("ladder", one(variant), one(shape), timing, target=target, harness=harness, infer_port=infer_port)
     _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
 
 
@@ -143,8 +144,3 @@ def _carry_out(config: Config, ask: Ask, results: Path, resume: Path | None, *, 
     if all(status == "INVALID" for status in statuses):
         raise Stop(ALL_INVALID, f"every point was INVALID: the harness fell behind; see {folder}")
     print(f"RESULT {folder}")
-
-
-def _one(name: str | None) -> tuple[str, ...] | None:
-    """Of a verb that takes a single one."""
-    return (name,) if name else None

@@ -4,7 +4,7 @@ from experiment.report.bench import show_bench
 from experiment.report.capacity import draw, text, write_capacity
 from experiment.report.comparison import compare
 from experiment.report.costs import Spread
-from experiment.report.figures import new_figure, rows_figure, save
+from experiment.report.figures import rows_figure, save
 from experiment.report.pages.publish import (
     publish,
     publish_draining,
@@ -22,7 +22,6 @@ __all__ = [
     "draw",
     "lines_table",
     "markdown",
-    "new_figure",
     "publish",
     "publish_draining",
     "publish_foreign",

@@ -7,7 +7,7 @@ from typing import Any
 from experiment.report.comparison import HEADINGS, compare
 from experiment.report.costs import Spread
 from experiment.report.figures import latency_figure
-from experiment.report.statistics import rate
+from experiment.report.statistics import failure_rate
 from experiment.report.tables import markdown, number_text, pair_text, rate_text, resolution_note
 from experiment.store import Point, StoredRow, StoredRun
 
@@ -38,9 +38,7 @@ def figures(run: StoredRun) -> list[dict[str, Any]]:
 
 def _figures(run: StoredRun, row: StoredRow, point: Point) -> dict[str, Any]:
     load, gates = point.load, {gate.key: gate.measured for gate in point.harness}
-    known = None
-    if load.partials is not None and load.failures_total is not None:
-        known = rate(load.failures_total, load.partials, run.slo.failure_ratio)
+    known = failure_rate(load, run.slo.failure_ratio)
     return {
         "row": row.name,
         "interpreter": None if row.interpreter == "–" else row.interpreter,
@@ -60,7 +58,8 @@ def _figures(run: StoredRun, row: StoredRow, point: Point) -> dict[str, Any]:
         "resolves_limit": None if known is None else known.resolves,
         "gateway_us_per_session_second": point.cost_us,
         "gateway_rss_bytes_max": None if point.gateway is None else point.gateway.rss_bytes_max,
-        **gates,
+        "send_lateness_p99_ms": gates.get("send_lateness_p99_ms"),
+        "simulator_overshoot_p99_ms": gates.get("simulator_overshoot_p99_ms"),
         "reasons": "; ".join(point.reasons),
     }
 
@@ -129,5 +128,4 @@ def write_capacity(run: StoredRun, folder: Path) -> list[Path]:
 
 def draw(run: StoredRun, path: Path) -> None:
     """The picture of all rows that have points."""
-
     latency_figure(title(run), {row.name: row.points for row in run.rows if row.points}, run.slo, path)

@@ -4,7 +4,7 @@ It measures and stores nothing.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiment.ask import ConfigError
@@ -38,13 +38,26 @@ class Comparison:
     """Rows side by side."""
 
     rows: tuple[StoredRow, ...]
-    names: tuple[str, ...]
-    """As they stand in the table: with their run's name where there are several runs."""
+    runs: tuple[str, ...]
+    """The name of each row's run."""
     sessions: int | None
     """The number of sessions (for each thread, in shapes of threads) at which costs are compared; None where no rows
     share one."""
-    interleaved: bool
-    """Whether all rows are of one run, so that ratios can be taken round by round."""
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether all rows are of one run, so that ratios can be taken round by round."""
+        return len(set(self.runs)) == 1
+
+    def _named(self, of_run: Mapping[str, object]) -> list[str]:
+        """The rows' names: where there are several runs, each with what its run is called."""
+        pairs = zip(self.rows, self.runs, strict=True)
+        return [row.name if self.interleaved else f"{row.name} ({of_run[run]})" for row, run in pairs]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the rows, as they stand in a page's table: with their run's name where there are several runs."""
+        return self._named({run: run for run in self.runs})
 
     def lines(self) -> list[tuple[str, ...]]:
         """One line per row, under HEADINGS."""
@@ -65,27 +78,18 @@ class Comparison:
 
     def screen(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Headings and lines for a terminal: what `lines` has in fewer and narrower columns; `remarks` has the rest."""
-        lines = [
-            (self._short(line[0], row), *(_NARROW.sub("", cell) for cell in line[1:-1]))
-            for line, row in zip(self.lines(), self.rows, strict=True)
-        ]
-        return SCREEN_HEADINGS, lines
+        cells = [[_NARROW.sub("", cell) for cell in line[1:-1]] for line in self.lines()]
+        return SCREEN_HEADINGS, [(name, *line) for name, line in zip(self._named(self._numbers()), cells, strict=True)]
 
     def remarks(self) -> list[str]:
         """What must be said of single rows and of the runs that they are of."""
-        runs = [f"({number}) {run}" for number, run in enumerate(self._runs(), 1)]
-        lines = zip(self.lines(), self.rows, strict=True)
-        return [*runs, *(f"{self._short(line[0], row)}: {line[-1]}" for line, row in lines if line[-1])]
+        runs = [] if self.interleaved else [f"({number}) {run}" for run, number in self._numbers().items()]
+        notes = zip(self._named(self._numbers()), (line[-1] for line in self.lines()), strict=True)
+        return [*runs, *(f"{name}: {note}" for name, note in notes if note)]
 
-    def _runs(self) -> list[str]:
-        """Names of the runs, where there are several: what stands in brackets behind a row's name."""
-        suffixes = [name.removeprefix(row.name) for name, row in zip(self.names, self.rows, strict=True)]
-        return [suffix.strip(" ()") for suffix in dict.fromkeys(suffixes) if suffix]
-
-    def _short(self, name: str, row: StoredRow) -> str:
-        """A row's name, with its run's number for the run."""
-        suffix = name.removeprefix(row.name)
-        return row.name + (f" ({self._runs().index(suffix.strip(' ()')) + 1})" if suffix else "")
+    def _numbers(self) -> dict[str, int]:
+        """By run: what stands for its name where columns are narrow."""
+        return {run: number for number, run in enumerate(dict.fromkeys(self.runs), 1)}
 
     def costs(self, row: StoredRow) -> dict[str, float]:
         """µs per session-second, by round."""
@@ -188,12 +192,10 @@ def compare(runs: Sequence[StoredRun]) -> Comparison:
     if unlike := differences(named):
         raise ConfigError("\n".join([f"these runs cannot be compared; they differ in {facts_of(unlike)}", *unlike]))
     rows = [(run, row) for run in runs for row in run.rows]
-    several = len(runs) > 1
     return Comparison(
         rows=tuple(row for _, row in rows),
-        names=tuple(f"{row.name} ({run.name})" if several else row.name for run, row in rows),
+        runs=tuple(run.name for run, _ in rows),
         sessions=common_sessions([(row.points, _threads(row)) for _, row in rows]),
-        interleaved=not several,
     )
 
 

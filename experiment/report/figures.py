@@ -1,6 +1,7 @@
 """The picture of a run: latency over sessions with the SLO drawn in. Draws what the summaries say, judges nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,24 +65,34 @@ def rows_figure(title: str, bars: Sequence[tuple[str, Bracket | None, Spread | N
     save(figure, path)
 
 
-def front_figure(
-    names: Sequence[tuple[str, bool]], costs: Sequence[Spread], brackets: Sequence[Bracket | None], path: Path
-) -> None:
-    """Write an SVG or PNG of rows beside each other, cheapest first. `names`: each with whether it is foreign."""
-    figure = new_figure(9, 1.0 + 0.26 * len(names))
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of the front page's picture."""
+
+    name: str
+    cost: Spread
+    """µs per session-second."""
+    bracket: Bracket | None
+    """Where its ceiling is known at the same shape."""
+    foreign: bool
+
+
+def front_figure(bars: Sequence[Bar], path: Path) -> None:
+    """Write an SVG or PNG of rows beside each other, in their order; foreign ones in a colour of their own."""
+    figure = new_figure(9, 1.0 + 0.26 * len(bars))
     left, right = figure.subplots(1, 2, sharey=True)
-    places = list(range(len(names), 0, -1))
-    for place, (_, foreign), cost, bracket in zip(places, names, costs, brackets, strict=True):
-        colour = "tab:orange" if foreign else "tab:blue"
-        left.barh(place, cost.median, color=colour, height=0.65)
-        left.annotate(f" {cost.median:.0f}", (cost.median, place), va="center", fontsize=8)
+    places = list(range(len(bars), 0, -1))
+    for place, bar in zip(places, bars, strict=True):
+        colour, bracket = "tab:orange" if bar.foreign else "tab:blue", bar.bracket
+        left.barh(place, bar.cost.median, color=colour, height=0.65)
+        left.annotate(f" {bar.cost.median:.0f}", (bar.cost.median, place), va="center", fontsize=8)
         if bracket is not None:
             more = "" if bracket.failed is not None else " or more"
             right.barh(place, bracket.passed or 0, color=colour, height=0.65)
             right.annotate(f" {bracket.passed}{more}", (bracket.passed or 0, place), va="center", fontsize=8)
         else:
             right.annotate(" not searched", (0, place), va="center", fontsize=8, color="0.5")
-    left.set_yticks(places, [name for name, _ in names], fontsize=9)
+    left.set_yticks(places, [bar.name for bar in bars], fontsize=9)
     left.set_title("CPU, µs per session-second: less is better", fontsize=9)
     right.set_title("sessions carried on one core: more is better", fontsize=9)
     for axes in (left, right):

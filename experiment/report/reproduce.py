@@ -1,6 +1,6 @@
 """`make reproduce`: the public benchmark's Python rows in its shapes, beside ours, and the ratios that it is about.
 
-It chooses what is asked for and words what came; a campaign runs it.
+It words what came; what is asked for is `experiment.ask`'s.
 """
 
 from experiment.ask import SHAPES, STAND_INS

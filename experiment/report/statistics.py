@@ -6,6 +6,8 @@ It is printed beside the verdict and never changes it.
 import math
 from dataclasses import dataclass
 
+from experiment.store import Load
+
 CONFIDENCE = 0.95
 
 
@@ -46,6 +48,13 @@ def rate(failures: int, partials: int, limit: float) -> Rate | None:
     low = 0.0 if failures == 0 else float(betaincinv(failures, trials - failures + 1, tail))
     high = 1.0 if failures == trials else float(betaincinv(failures + 1, trials - failures, 1 - tail))
     return Rate(failures, trials, low, high, limit)
+
+
+def failure_rate(load: Load, limit: float) -> Rate | None:
+    """The rate of a point's load; None where it was not counted."""
+    if load.partials is None or load.failures_total is None:
+        return None
+    return rate(load.failures_total, load.partials, limit)
 
 
 def trials_needed(limit: float) -> int:

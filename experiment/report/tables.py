@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiment.report.statistics import per_100k, rate, trials_needed
+from experiment.report.statistics import failure_rate, per_100k, trials_needed
 from experiment.store import Load, Percentiles, Point
 
 NOT_OBSERVED = "not observed"
@@ -68,9 +68,7 @@ def reason_lines(points: Sequence[Point]) -> list[str]:
 
 def rate_text(load: Load, failure_ratio: float) -> str:
     """The failures' interval, and a mark where the count cannot resolve the limit."""
-    known = None
-    if load.partials is not None and load.failures_total is not None:
-        known = rate(load.failures_total, load.partials, failure_ratio)
+    known = failure_rate(load, failure_ratio)
     if known is None:
         return "–"
     return f"{per_100k(known.low)}–{per_100k(known.high)}" + ("" if known.resolves else " †")

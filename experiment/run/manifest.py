@@ -12,7 +12,7 @@ from experiment.search import Search
 from experiment.setup import CHECKOUT
 
 CONTRACT = 2
-"""The version of the measuring contract that runs are made by; runs that name none are of version 1."""
+"""The version of the measuring contract that runs are made by."""
 
 
 def commit() -> dict[str, Any]:

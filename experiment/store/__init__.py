@@ -2,15 +2,14 @@
 
 from experiment.store.evidence import MACHINE_KEYS, write_evidence
 from experiment.store.folders import PointFolder, RunFolder
-from experiment.store.listing import HEADINGS, lines, prunable, prune
-from experiment.store.merge import compared, differences, facts_of
-from experiment.store.points import Gateway, Load, Percentiles, Point
+from experiment.store.listing import RUN_HEADINGS, prunable, prune, run_lines
+from experiment.store.merge import compared, contract_of, differences, facts_of
+from experiment.store.points import Load, Percentiles, Point
 from experiment.store.runs import StoredRow, StoredRun, read_run, run_paths, runs
 
 __all__ = [
-    "HEADINGS",
     "MACHINE_KEYS",
-    "Gateway",
+    "RUN_HEADINGS",
     "Load",
     "Percentiles",
     "Point",
@@ -19,12 +18,13 @@ __all__ = [
     "StoredRow",
     "StoredRun",
     "compared",
+    "contract_of",
     "differences",
     "facts_of",
-    "lines",
     "prunable",
     "prune",
     "read_run",
+    "run_lines",
     "run_paths",
     "runs",
     "write_evidence",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from experiment.store.runs import StoredRun
 
-HEADINGS = ("run", "begun", "rows", "shapes", "timing", "brackets", "finished")
+RUN_HEADINGS = ("run", "begun", "rows", "shapes", "timing", "brackets", "finished")
 _DATED = re.compile(r"^(\d{8}-\d{6})-")
 
 
-def lines(runs: Iterable[StoredRun]) -> list[tuple[str, ...]]:
-    """One line per run, under HEADINGS."""
+def run_lines(runs: Iterable[StoredRun]) -> list[tuple[str, ...]]:
+    """One line per run, under RUN_HEADINGS."""
     return [
         (
             run.name,

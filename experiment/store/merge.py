@@ -23,6 +23,12 @@ def differences(runs: Mapping[str, Manifest]) -> list[str]:
     ]
 
 
+def contract_of(run: Manifest) -> int:
+    """The version of the measuring contract that a run was made by; one that names none is of the first."""
+    version: int = run.get("contract", 1)
+    return version
+
+
 def facts_of(differences: list[str]) -> str:
     """The names alone of the facts that differ, for one line."""
     return ", ".join(dict.fromkeys(line.partition(": ")[0] for line in differences))
@@ -30,7 +36,7 @@ def facts_of(differences: list[str]) -> str:
 
 def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]]:
     """The facts that differ between two runs: name, value in the first, value in the second."""
-    one, other = ({"version": run.get("contract", 1)} for run in (first, second))
+    one, other = ({"version": contract_of(run)} for run in (first, second))
     yield from _unlike("contract", one, other)
     yield from _unlike("machine", first["machine"], second["machine"], _MACHINE)
     for table in _SETTINGS:

@@ -1,4 +1,4 @@
-"""`python -m loadgen.bench.__main__`: what the load generator costs beside a bare loop that only sends.
+"""`python -m loadgen.bench`: what the load generator costs beside a bare loop that only sends.
 
 A is the real worker, B sends the same frames on as many sockets at the same rate in the same 1 ms slots and does
 nothing else; both on one core, to the same sink on another, in turn. Nothing here is part of a run.
@@ -106,7 +106,7 @@ def _measure_bare(port: int, sessions: int, seconds: float, tell: Callable[[Even
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadgen.bench.__main__", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadgen.bench", description=__doc__)
     parser.add_argument("--sessions", type=int, default=1200)
     parser.add_argument("--seconds", type=float, default=10.0, help="measured window of each turn")
     parser.add_argument("--turns", type=int, default=3, help="how often A and B alternate")

@@ -4,11 +4,11 @@ The fifth finding, the cliff's, is `profiles`'. Every sentence has at most 200 c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from experiment.ask import ConfigError
 from experiment.report.comparison import Comparison, compare
 from experiment.report.costs import Spread
+from experiment.report.figures import Bar
 from experiment.report.pages.languages import is_foreign
 from experiment.report.sentences import carries
 from experiment.store import StoredRow, StoredRun
@@ -17,18 +17,6 @@ from experiment.terms import Bracket
 BEGIN = "<!-- front:begin, written by `python -m experiment publish-front` -->"
 END = "<!-- front:end -->"
 PAGES = "docs/findings"
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One row of the picture."""
-
-    name: str
-    cost: Spread
-    """µs per session-second."""
-    bracket: Bracket | None
-    """Where its ceiling is known at the same shape."""
-    foreign: bool
 
 
 def bars(stock: StoredRun, languages: StoredRun) -> list[Bar]:
@@ -58,13 +46,9 @@ def _searched(bracket: Bracket | None) -> Bracket | None:
 
 def caption(stock: StoredRun, languages: StoredRun) -> str:
     """What the picture shows, and of which runs it is."""
-    known = compare([stock])
-    runs = " and ".join(f"{run.manifest['started'][:16].replace('T', ' ')}" for run in (stock, languages))
-    return (
-        f"CPU per session-second at {known.sessions} sessions, and sessions carried where that is known: "
-        f"{', '.join(stock.shapes)}, timing {stock.timing}, {stock.machine}. Orange: gateways in other languages, as "
-        f"published. Of two runs, begun {runs}; rows are interleaved within each."
-    )
+    at = f"{compare([stock]).sessions} sessions, {', '.join(stock.shapes)}, {stock.timing}, {stock.machine}"
+    runs = " and ".join(run.manifest["started"][:16].replace("T", " ") for run in (stock, languages))
+    return f"{at}. Orange: other languages. Two runs, begun {runs}."
 
 
 def findings(stock: StoredRun, languages: StoredRun, draining: StoredRun) -> list[str]:

@@ -9,7 +9,7 @@ from experiment.report.comparison import compare
 from experiment.report.sentences import ceiling
 from experiment.report.tables import markdown
 from experiment.setup import read_json
-from experiment.store import StoredRun, read_run
+from experiment.store import StoredRun, contract_of, read_run
 
 PAGE = Path("docs/README.md")
 EVIDENCE = Path("notebooks/findings")
@@ -24,8 +24,8 @@ class Entry:
     page: str
     question: str
     evidence: str
-    answer: Callable[[StoredRun], str] | None
-    """None: the README's sentence about the page."""
+    answer: Callable[[StoredRun], str] | str | None
+    """Made from that evidence, or as it stands; None: the README's sentence about the page."""
 
 
 def _ceilings(run: StoredRun) -> str:
@@ -37,18 +37,13 @@ def _ratio_of_ceilings(run: StoredRun) -> str:
     return _ceilings(run) if last[5] == "–" else f"{last[0]}: {last[5]} times {first[0]}"
 
 
-def _overlap(_: StoredRun) -> str:
-    return "not always: the machine's speed changes by a third from hour to hour; ratios of costs agree"
-
-
 def _reproduced(run: StoredRun) -> str:
     found = {row.name: str(row.bracket) for row in run.rows if row.bracket is not None}
     return "; ".join(f"{name}: {found[name]}" for name in ("pub-gil@quota-1", "pub-mt@quota-1") if name in found)
 
 
-def _flames(_: StoredRun) -> str:
-    return "in the wake-up for each frame; the session core does not show"
-
+_OVERLAP = "not always: the machine's speed changes by a third from hour to hour; ratios of costs agree"
+_FLAMES = "in the wake-up for each frame; the session core does not show"
 
 ENTRIES = (
     Entry("free-threaded-cliff", "Why did free-threaded Python fall off a cliff?", "cliff/cells", None),
@@ -59,8 +54,8 @@ ENTRIES = (
     Entry("reproduce", "Do the public benchmark's rows come out the same here?", "reproduce", _reproduced),
     Entry("thread-scaling", "Does a second thread carry as much again?", "thread-scaling", _ratio_of_ceilings),
     Entry("thread-scaling-repeats", "And once more?", "thread-scaling-repeats", _ratio_of_ceilings),
-    Entry("ladders-twice", "Does the same ladder give the same bracket twice?", "ladders-twice-1", _overlap),
-    Entry("flame-graphs", "Where does the time go?", "stock-and-threads", _flames),
+    Entry("ladders-twice", "Does the same ladder give the same bracket twice?", "ladders-twice-1", _OVERLAP),
+    Entry("flame-graphs", "Where does the time go?", "stock-and-threads", _FLAMES),
 )
 
 
@@ -86,9 +81,15 @@ def _line(root: Path, front: str, entry: Entry) -> tuple[str, ...]:
     assert isinstance(manifest, Mapping)
     machine = manifest["machine"]
     at = f"{str(manifest['started'])[:10]}, {machine['cpus']} × {machine['cpu_model']}"
-    answer = _sentence(front, entry.page) if entry.answer is None else entry.answer(read_run(file))
+    match entry.answer:
+        case None:
+            answer = _sentence(front, entry.page)
+        case str():
+            answer = entry.answer
+        case _:
+            answer = entry.answer(read_run(file))
     question = f"[{entry.question}](findings/{entry.page}.md)"
-    return question, answer, at, str(manifest.get("contract", 1))
+    return question, answer, at, str(contract_of(manifest))
 
 
 def _sentence(front: str, page: str) -> str:

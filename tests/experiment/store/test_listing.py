@@ -34,7 +34,7 @@ def test_pruning_leaves_what_is_no_run(tmp_path: Path) -> None:
 
 def test_a_run_is_listed_with_its_brackets(tmp_path: Path) -> None:
     store(tmp_path, manifest({"gil": "cpuset-1", "mt": "cpuset-1"}), {"gil": ladder_points(1, 500)}, finished=False)
-    (line,) = listing.lines(runs(tmp_path))
+    (line,) = listing.run_lines(runs(tmp_path))
     assert line[1:5] == ("2026-11-24 04:05", "gil mt", "cpuset-1", "quick")
     assert line[5] == "confirmed 500 ↔ solid fail 505; cannot run"
     assert line[6] == "no: RESUME=results/20261124-040506-compare"
