@@ -5,7 +5,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ def server(falls_silent_at: int | None = None, hangs_up_at: int | None = None) -
     """A port. The first connection falls silent, or hangs up, after so many bursts; later ones are well."""
     listener = socket.create_server(("127.0.0.1", 0))
     connections: list[socket.socket] = []
+    serving: list[threading.Thread] = []
 
     def serve(connection: socket.socket, first: bool) -> None:
         request = connection.recv(4096)
@@ -29,16 +30,17 @@ def server(falls_silent_at: int | None = None, hangs_up_at: int | None = None) -
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())
         connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
         bursts = held = 0
-        while data := connection.recv(65536):
-            held += len(data)
-            while held >= FRAMES * len(FRAME):
-                held -= FRAMES * len(FRAME)
-                bursts += 1
-                if first and bursts == hangs_up_at:
-                    connection.shutdown(socket.SHUT_RDWR)
-                    return
-                if not (first and falls_silent_at is not None and bursts >= falls_silent_at):
-                    connection.sendall(_ACK)
+        with suppress(ConnectionError):  # the client has left, or the test is over
+            while data := connection.recv(65536):
+                held += len(data)
+                while held >= FRAMES * len(FRAME):
+                    held -= FRAMES * len(FRAME)
+                    bursts += 1
+                    if first and bursts == hangs_up_at:
+                        connection.shutdown(socket.SHUT_RDWR)
+                        return
+                    if not (first and falls_silent_at is not None and bursts >= falls_silent_at):
+                        connection.sendall(_ACK)
 
     def accept() -> None:
         while True:
@@ -47,14 +49,22 @@ def server(falls_silent_at: int | None = None, hangs_up_at: int | None = None) -
             except OSError:
                 return
             connections.append(connection)
-            threading.Thread(target=serve, args=(connection, len(connections) == 1), daemon=True).start()
+            serving.append(threading.Thread(target=serve, args=(connection, len(connections) == 1), daemon=True))
+            serving[-1].start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
     try:
         yield listener.getsockname()[1]
     finally:
         listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
         listener.close()
+        for connection in connections:
+            with suppress(OSError):  # its client has gone already
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in serving:
+            thread.join()  # so that no socket is closed under the thread that reads it
         for connection in connections:
             connection.close()
 
