@@ -29,12 +29,16 @@ SAMPLE = np.dtype(
         ("flush_lateness_ms", "<f8"),
         ("checksum", "<u4"),  # 0 where is_partial is False
         ("is_partial", "?"),
+        ("is_closing", "?"),  # it covers its session's last frame
     ]
 )
 
 
-def tabulate(rows: Sequence[Row], starts_s: Mapping[int, float]) -> Table:
-    """Rows as a table. Latencies run from a frame's due time to the message's arrival, in milliseconds."""
+def tabulate(rows: Sequence[Row], starts_s: Mapping[int, float], frames_due: Mapping[int, int]) -> Table:
+    """Rows as a table. Latencies run from a frame's due time to the message's arrival, in milliseconds.
+
+    `starts_s` and `frames_due`: each session's start, and how many frames were due of it until its audio ended.
+    """
     table = np.empty(len(rows), dtype=SAMPLE)
     for place, (session, arrival_s, message) in enumerate(rows):
         start_s = starts_s[session]
@@ -52,6 +56,7 @@ def tabulate(rows: Sequence[Row], starts_s: Mapping[int, float]) -> Table:
             message.flush_lateness_ms,
             message.checksum if isinstance(message, Partial) else 0,
             is_partial,
+            message.newest == frames_due[session],
         )
     return table
 
@@ -65,7 +70,16 @@ def merge(tables: Iterable[Table]) -> Table:
 def due_in_window(samples: Table, frame: str, timing: Timing) -> Table:
     """The partials whose "newest" or "oldest" frame was due in the measured window, whenever they arrived: a gateway
     cannot hide a standstill by answering after it (PROTOCOL, section 4)."""
-    due = samples[f"{frame}_due_s"]
-    within = (due >= timing.measure_start_s) & (due < timing.end_s)
-    found: Table = samples[samples["is_partial"] & within]
+    found: Table = samples[is_in_window(samples, frame, timing)]
     return found
+
+
+def is_in_window(samples: Table, frame: str, timing: Timing) -> npt.NDArray[np.bool_]:
+    """Which samples `due_in_window` takes.
+
+    A session's last frame is in no newest window. No audio comes after it, so it waits for the next tick, up to a whole
+    flush interval, where any other newest frame waits less than 20 ms: that wait is the contract's, not the gateway's.
+    The partial that covers it counts by its oldest frame, which waits for its tick as in the middle of a stream.
+    """
+    within: npt.NDArray[np.bool_] = samples["is_partial"] & timing.measures(samples[f"{frame}_due_s"])
+    return within & ~samples["is_closing"] if frame == "newest" else within

@@ -5,6 +5,7 @@ Pure arithmetic on seconds since the run's t0. No clock, socket or audio belongs
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 FRAME_INTERVAL_S = 0.020
 SLOT_S = 0.001
@@ -52,9 +53,9 @@ class Timing:
             ("drain", self.end_s),
         ]
 
-    def measures(self, at_s: float) -> bool:
-        """Whether `at_s` lies in the measured window [measure_start_s, end_s)."""
-        return self.measure_start_s <= at_s < self.end_s
+    def measures(self, at_s: Any) -> Any:
+        """Whether `at_s` (a moment, or an array of them) lies in the measured window [measure_start_s, end_s)."""
+        return (at_s >= self.measure_start_s) & (at_s < self.end_s)
 
 
 def start_offsets_s(timing: Timing, sessions: int) -> list[float]:

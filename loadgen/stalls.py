@@ -23,10 +23,11 @@ def find_stalls(ledgers: Iterable[SessionLedger], samples: Table, stall_s: float
     A session stands still from its last progress (a message that covers frames), or from the due time of its first
     uncovered frame where that is later. It stalls `stall_s` after that if no progress has come and newest-frame p95
     over all other sessions' partials whose newest frame was due in those seconds is under 1 s, whenever they came: one
-    that comes much later did not go on. With no such partial nobody went on, and it is no stall. `recovered` is False
-    only where a stall lasts until the session was no longer watched.
+    that comes much later did not go on. A session's closing partial says nothing of that: its newest frame waits for a
+    tick. With no such partial nobody went on, and it is no stall. `recovered` is False only where a stall lasts until
+    the session was no longer watched.
     """
-    partials = samples[samples["is_partial"]]
+    partials = samples[samples["is_partial"] & ~samples["is_closing"]]
     partials = partials[np.argsort(partials["newest_due_s"], kind="stable")]
     of_session: dict[int, Table] = {}
     if len(samples):

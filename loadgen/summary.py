@@ -12,7 +12,7 @@ from typing import Any
 from loadgen.fleet import Run
 from loadgen.histograms import Distribution, write_log
 from loadgen.ledger import FAILURES, classify
-from loadgen.samples import Table, due_in_window
+from loadgen.samples import Table, due_in_window, is_in_window
 from loadgen.schedule import Timing
 from loadgen.stalls import find_stalls
 
@@ -128,17 +128,12 @@ def _distributions(run: Run, samples: Table) -> dict[str, Distribution]:
     figures["flush_lateness"].add(newest["flush_lateness_ms"])
     figures["oldest"].add(due_in_window(samples, "oldest", timing)["oldest_ms"])
     for result in run.results:
-        window = _within(result.send_due_s, timing)
+        window = timing.measures(result.send_due_s)
         figures["send_lateness"].add(result.send_late_ms[window], result.send_frames[window])
-        figures["blocked_send"].add(result.blocked_ms[_within(result.blocked_due_s, timing)])
+        figures["blocked_send"].add(result.blocked_ms[timing.measures(result.blocked_due_s)])
         connects = [ledger.connect_s * 1000 for ledger in result.ledgers if ledger.connect_s is not None]
         figures["connect"].add(connects)
     return figures
-
-
-def _within(at_s: Any, timing: Timing) -> Any:
-    """Which of the moments lie in the measured window, as `Timing.measures` says of one."""
-    return (at_s >= timing.measure_start_s) & (at_s < timing.end_s)
 
 
 def _write_samples(path: Path, samples: Table, timing: Timing) -> None:
@@ -158,9 +153,9 @@ def _write_samples(path: Path, samples: Table, timing: Timing) -> None:
     with path.open("w", newline="", encoding="ascii") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        for row in samples.tolist():
-            session, arrival_s, oldest, newest, oldest_due_s, newest_due_s, oldest_ms, newest_ms, late_ms, *rest = row
-            checksum, is_partial = rest
+        windows = (is_in_window(samples, frame, timing).tolist() for frame in _RANGED)
+        for row, newest_in_window, oldest_in_window in zip(samples.tolist(), *windows, strict=True):
+            session, arrival_s, oldest, newest, _, _, oldest_ms, newest_ms, late_ms, checksum, is_partial, _ = row
             writer.writerow(
                 (
                     session,
@@ -171,8 +166,8 @@ def _write_samples(path: Path, samples: Table, timing: Timing) -> None:
                     f"{newest_ms:.3f}",
                     f"{late_ms:.3f}",
                     checksum if is_partial else "",
-                    int(timing.measures(newest_due_s)),
-                    int(timing.measures(oldest_due_s)),
+                    int(newest_in_window),
+                    int(oldest_in_window),
                     "partial" if is_partial else "error",
                 )
             )

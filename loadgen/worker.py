@@ -331,7 +331,7 @@ class Worker:
         blocked = np.array(self._shared.blocked_ms, dtype=np.float64).reshape(-1, 2)
         return WorkerResult(
             ledgers=ledgers,
-            samples=tabulate(self._rows, starts_s),
+            samples=tabulate(self._rows, starts_s, {ledger.session: ledger.due for ledger in ledgers}),
             wrong_audio=[],
             send_due_s=np.array(self._late_slots, dtype=np.float64) * SLOT_S,
             send_late_ms=np.array(self._late_s, dtype=np.float64) * 1000,

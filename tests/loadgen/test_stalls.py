@@ -30,9 +30,10 @@ def steady(session: int, late_s: float = 0.1, until_s: float = WATCHED_S) -> lis
     return rows(session, [(at_s, round((at_s - late_s) * 50) + 1) for at_s in times if at_s > late_s])
 
 
-def table(*of_sessions: list[Row]) -> Table:
+def table(*of_sessions: list[Row], due: int = 900) -> Table:
     every = [row for session in of_sessions for row in session]
-    return merge([tabulate(every, {session: 0.0 for session, _, _ in every})])
+    sessions = {session for session, _, _ in every}
+    return merge([tabulate(every, dict.fromkeys(sessions, 0.0), dict.fromkeys(sessions, due))])
 
 
 def ledger(session: int, due: int = 900, watched_s: float = WATCHED_S) -> SessionLedger:

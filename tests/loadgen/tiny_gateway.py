@@ -69,7 +69,7 @@ def error(oldest: int, newest: int, **changes: Any) -> dict[str, Any]:
 
 class TinyGateway:
     """Context manager, `url` while open. `ways`: session → misbehaviour; `upgrade`: yes, refuse or silent; `held_s`:
-    from when to when, seconds after the first client's upgrade, nobody is answered."""
+    from when to when, seconds after the first client's upgrade, answers that are ready are kept back."""
 
     def __init__(
         self, ways: Mapping[int, str] | None = None, upgrade: str = "yes", held_s: tuple[float, float] = (0.0, 0.0)
@@ -96,11 +96,12 @@ class TinyGateway:
         self._thread.join(10)
         assert not self._thread.is_alive()
 
-    def holds(self) -> bool:
-        """Whether answers are held just now."""
+    def hold_s(self) -> float:
+        """Seconds for which an answer that is ready now is held yet; 0 outside `held_s`."""
         now_s = time.monotonic()
         self._begun_s = now_s if self._begun_s is None else self._begun_s
-        return self._held_s[0] <= now_s - self._begun_s < self._held_s[1]
+        from_s, until_s = self._held_s
+        return until_s - (now_s - self._begun_s) if from_s <= now_s - self._begun_s < until_s else 0.0
 
     def way(self, session: int | None) -> str:
         return "honest" if session is None else self._ways.get(session, "honest")
@@ -180,7 +181,7 @@ class _Client:
             self._protocol.send_response(self._protocol.reject(503, "full\n"))
             self._write()
             return False
-        self._gateway.holds()
+        self._gateway.hold_s()
         self._protocol.send_response(self._protocol.accept(request))
         self._write()
         return True
@@ -205,8 +206,7 @@ class _Client:
             oldest, newest = self._answered + 1, self._received
             if self._session is None or newest < oldest or self._protocol.state.name != "OPEN":
                 continue
-            if self._gateway.holds():
-                continue
+            await asyncio.sleep(self._gateway.hold_s())
             self._answers += 1
             if self._answers > 5 and self.way == "stall":
                 continue

@@ -43,7 +43,9 @@ async def test_a_foreign_row_is_measured_like_any_other(tmp_path: Path) -> None:
     assert verdict["finished"]
     stored = verdict["rows"]["mine"]
     assert stored["conformance"] == "conforms"
-    (point,) = stored["points"]
+    *again, point = stored["points"]
+    # On a busy machine the harness may fall behind, once, and the point is taken again.
+    assert [earlier["status"] for earlier in again] in ([], ["INVALID"])
     summary = json.loads((folder / "points/mine" / point["folder"] / "summary.json").read_text())
     # Another process may disturb five sessions on a busy machine, but not what they were told.
     assert summary["load"]["failures_total"] == 0
