@@ -54,7 +54,8 @@ def reproduce(
     environment: Annotated[str, typer.Option(help="granian-2.7.4, granian-2.8.0, …")] = "granian-2.7.4",
     interpreter: Annotated[str, typer.Option(help="3.14t or 3.14")] = "3.14t",
 ) -> None:
-    """Run the minimal reproducer of the lost wake-up in one of the laboratory's environments; status 1: it stalled."""
+    """Run the lost wake-up's minimal reproducer in one of the laboratory's environments. Status 1: it stalled, 0: it
+    did not, 3: no verdict."""
     python = ensure(environment, interpreter, allow_stand_in=False).python
     raise typer.Exit(run_in_foreground([python, REPRODUCER, *(options or [])], "the reproducer"))
 
@@ -66,7 +67,7 @@ def cliff(
 ) -> None:
     """Who loses wake-ups, and how often: the cells and points of experiments.toml, with forensics."""
     from profiles.cliff.evidence import EVIDENCE
-    from profiles.cliff.page import HEADINGS, cell_rates
+    from profiles.cliff.rates import HEADINGS, cell_rates
     from profiles.cliff.run import announce, run_cliff
 
     config = load_config()

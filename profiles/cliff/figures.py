@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from experiment.report import save
 from profiles.cliff import hazard
 from profiles.cliff.gap import Gap
-from profiles.cliff.page import cell_rates, lives
+from profiles.cliff.rates import cell_rates, lives
 
 _COLOURS = {"affected": "tab:red", "unaffected": "tab:green", "not resolved": "tab:orange"}
 _SURVIVAL = ("2.7.4", "2.8.0", "2.8.1", "newest", "2.7.4 GIL")
@@ -62,7 +62,7 @@ def healthy_figure(evidence: Mapping[str, Any]) -> Figure | None:
     points = [point for point in evidence["points"] if not point["refused"] and point["timeline"]]
     if not points:
         return None
-    point = max(points, key=lambda point: int(point["load"]["stalls"]["count"]))
+    point = max(points, key=lambda point: int(point["load"]["stalls"]["never_recovered"]))
     seconds, count, p50, p95 = zip(*point["timeline"], strict=True)
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -80,7 +80,7 @@ def healthy_figure(evidence: Mapping[str, Any]) -> Figure | None:
     for axes in (left, right):
         axes.set_xlabel("seconds of the run")
         axes.grid(alpha=0.3)
-    stalls = point["load"]["stalls"]["count"]
+    stalls = point["load"]["stalls"]["never_recovered"]
     figure.suptitle(
         f"{point['variant']}, {point['sessions']} sessions, {point['timing']}: {stalls} stalled (red: last progress)",
         fontsize=10,

@@ -1,6 +1,7 @@
 """Counts stalls at the reproducer's server: clients that send ten frames and wait, and begin anew after a stall.
 
-Each connection is a life: frames that were acknowledged until it stalled, or until the hunt ended.
+Each connection is a life: frames that were acknowledged until it stalled, or ended otherwise, or the hunt was over. An
+answer that comes late is no stall, nor is a connection that the server closed: their frames are exposure all the same.
 """
 
 import time
@@ -17,7 +18,7 @@ FORENSICS_EACH = 3
 
 
 class ServerGone(RuntimeError):
-    """The server closed a connection or refused one; the text says what was seen."""
+    """The server took no connection at all; the text says what was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,14 @@ class Turn:
     seconds: float = 0.0
     lives: list[Life] = field(default_factory=list)
     findings: list[list[dict[str, Any]]] = field(default_factory=list)
-    """Of each stall that was looked at, while its connection stood still."""
+    """Of each stall that was looked at, while its connection stood still: what no look before it had shown. A task that
+    lost its wake-up stays stuck, and later looks see it again."""
+    recovered: int = 0
+    """Connections that were silent for 2 s and then answered."""
+    closed: list[str] = field(default_factory=list)
+    """How the server ended each connection that it ended."""
+    gone: str | None = None
+    """Why the turn ended early: the server took no more connections."""
 
     @property
     def frames(self) -> int:
@@ -56,24 +64,23 @@ def hunt(
         tell: told frames and stalls so far, now and then.
 
     Raises:
-        ServerGone: a connection ended in another way than by a stall.
+        ServerGone: not one client could be started.
     """
     turn, begin_s = Turn(), time.monotonic()
     end_s = begin_s + seconds
     alive = [_start(port) for _ in range(clients)]
-    while time.monotonic() < end_s:
+    while time.monotonic() < end_s and turn.gone is None:
         time.sleep(POLL_S)
-        for place, client in enumerate(alive):
-            if client.is_alive():
-                continue
-            if not client.stalled:
-                raise ServerGone(f"a connection ended after {client.frames} frames without a stall")
-            alive[place] = _start(port)  # the others go on meanwhile, so that the load stays as it is
-            if len(turn.findings) < FORENSICS_EACH:
-                turn.findings.append(look())
-            if client.still_silent():
-                turn.lives.append(Life(client.frames, True))
-            client.socket.close()
+        for client in [client for client in alive if not client.is_alive()]:
+            alive.remove(client)
+            try:
+                alive.append(_start(port))  # the others go on meanwhile, so that the load stays as it is
+            except ServerGone as error:
+                turn.gone = str(error)
+            if client.stalled and len(turn.findings) < FORENSICS_EACH:
+                known = {finding["what"] for findings in turn.findings for finding in findings}
+                turn.findings.append([finding for finding in look() if finding["what"] not in known])
+            _end(client, turn)
         frames = turn.frames + sum(client.frames for client in alive)
         tell(frames, turn.stalls)
     for client in alive:
@@ -81,10 +88,20 @@ def hunt(
     for client in alive:
         client.join(5)
         # One that stalls just now has not been silent long enough to be called stalled: its frames count, it does not.
-        turn.lives.append(Life(client.frames, client.stalled and client.still_silent()))
-        client.socket.close()
+        _end(client, turn)
     turn.seconds = time.monotonic() - begin_s
     return turn
+
+
+def _end(client: Client, turn: Turn) -> None:
+    """Put a client that has ended into the turn's books."""
+    stalled = client.stalled and client.still_silent()
+    if client.closed is not None:
+        turn.closed.append(client.closed)
+    elif client.stalled and not stalled:
+        turn.recovered += 1
+    turn.lives.append(Life(client.frames, stalled))
+    client.socket.close()
 
 
 def _start(port: int) -> Client:

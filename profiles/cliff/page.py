@@ -5,109 +5,15 @@ Every number and every verdict is computed here from the evidence that is passed
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from experiment.report import markdown
 from profiles.cliff import hazard, race_model
 from profiles.cliff.gap import Gap
+from profiles.cliff.rates import HEADINGS, VERSIONS, WHY, CellRate, Evidence, cell_rates, per_million
 
-Evidence = Mapping[str, Any]
 PUBLIC_STALLS, PUBLIC_FRAMES, PUBLIC_SECONDS, PUBLIC_SESSIONS = 2, 800_000, 86.0, 180
 """Of the public benchmark's free-threaded row (websocket-stt-bench): what it saw at 190 sessions, and its ceiling."""
-VERSIONS = ("2.7.4", "2.8.0", "2.8.1", "newest")
-"""The cells that differ in Granian's version alone."""
-WHY = {
-    "affected": "stalls were seen",
-    "unaffected": "no stall, and the upper limit of its ratio to the reference is low enough",
-    "not resolved": "no stall, in too few frames to say more",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CellRate:
-    """What the turns of a cell add up to, beside the reference's."""
-
-    name: str
-    about: str
-    rate: hazard.PoissonRate
-    ratio: hazard.RateRatio | None
-    """To the reference; None for the reference itself, or where neither stalled."""
-    verdict: str
-    looks: int
-    lost: int
-    """Looks at a stalled connection, and how many of them named a lost wake-up first."""
-
-    def line(self) -> list[str]:
-        """For the table."""
-        rate = self.rate
-        compared = "–"
-        if self.ratio is not None:
-            value = "–" if self.ratio.ratio is None else f"{self.ratio.ratio:.2g}"
-            compared = f"{value} ({self.ratio.low:.2g} – {self.ratio.high:.2g}), p = {self.ratio.p_value:.2g}"
-        return [
-            self.name,
-            self.about,
-            f"{rate.exposure:,.0f}",
-            str(rate.events),
-            _per_million(rate),
-            compared,
-            f"{self.lost} of {self.looks}" if self.looks else "–",
-            self.verdict,
-        ]
-
-
-HEADINGS = (
-    "cell",
-    "what is different",
-    "frames",
-    "stalls",
-    "per million frames (95 %)",
-    "to the reference (95 %)",
-    "lost wake-up named",
-    "verdict",
-)
-
-
-def cell_rates(evidence: Evidence) -> list[CellRate]:
-    """Every cell that ran, the reference first as it stands in the file."""
-    counts = {name: _counts(cell) for name, cell in evidence["cells"].items() if cell["turns"]}
-    settings = evidence["settings"]
-    reference = hazard.poisson_rate(*counts[settings["reference"]])
-    found = []
-    for name, (stalls, frames) in counts.items():
-        rate = hazard.poisson_rate(stalls, frames)
-        same = name == settings["reference"] or not (stalls + reference.events)
-        ratio = None if same else hazard.rate_ratio(rate, reference)
-        looks = [look for turn in evidence["cells"][name]["turns"] for look in turn["findings"]]
-        found.append(
-            CellRate(
-                name,
-                evidence["cells"][name]["factors"]["about"],
-                rate,
-                ratio,
-                verdict(rate, ratio, settings["fraction"]),
-                len(looks),
-                sum(bool(look) and look[0]["kind"] == "lost wake-up" for look in looks),
-            )
-        )
-    return found
-
-
-def _per_million(rate: hazard.PoissonRate) -> str:
-    return f"{rate.rate * 1e6:.3g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.3g})"
-
-
-def _counts(cell: Mapping[str, Any]) -> tuple[int, float]:
-    return sum(turn["stalls"] for turn in cell["turns"]), sum(turn["frames"] for turn in cell["turns"])
-
-
-def verdict(rate: hazard.PoissonRate, ratio: hazard.RateRatio | None, fraction: float) -> str:
-    """affected: it stalled. unaffected: it did not, and the upper limit of its ratio to the reference is under
-    `fraction`: the reference's own rate is uncertain, too."""
-    if rate.events:
-        return "affected"
-    return "unaffected" if ratio is not None and ratio.high < fraction else "not resolved"
 
 
 def headline(evidence: Evidence) -> str:
@@ -120,12 +26,6 @@ def headline(evidence: Evidence) -> str:
     )
 
 
-def lives(evidence: Evidence, name: str) -> tuple[list[float], list[bool]]:
-    """Frames of every connection of a cell, and whether it stalled: for `hazard.survival`."""
-    pairs = [life for turn in evidence["cells"][name]["turns"] for life in turn["lives"] if life[0]]
-    return [float(frames) for frames, _ in pairs], [bool(stalled) for _, stalled in pairs]
-
-
 def page(evidence: Evidence, gap: Gap | None, pictures: Sequence[str], flames: str | None) -> str:
     """The Markdown page.
 
@@ -136,7 +36,7 @@ def page(evidence: Evidence, gap: Gap | None, pictures: Sequence[str], flames: s
     """
     rates = cell_rates(evidence)
     by_name = {cell.name: cell for cell in rates}
-    parts = ["# The free-threaded cliff", _machine(evidence), "## Claim", _claim(evidence, by_name)]
+    parts = ["# The free-threaded cliff", _machine(evidence), "## Claim", _claim(by_name)]
     parts += ["## Evidence for", markdown(HEADINGS, [cell.line() for cell in rates]), _legend(evidence)]
     parts += [f"![{picture}]({picture})" for picture in pictures]
     parts += ["### What a stall looks like", _stall(evidence), "### The whole gateway", _points(evidence)]
@@ -169,12 +69,15 @@ def _named(cells: Sequence[CellRate], verdict: str) -> str:
     return ", ".join(cell.name for cell in cells if cell.verdict == verdict) or "none"
 
 
-def _claim(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
-    reference = cells[evidence["settings"]["reference"]]
-    fixed = [cells[name] for name in ("2.8.1", "newest") if name in cells]
-    held = reference.rate.events and all(cell.verdict == "unaffected" for cell in fixed) and fixed
+def _and(cells: Sequence[CellRate]) -> str:
+    return " and ".join(cell.name for cell in cells)
+
+
+def _claim(cells: Mapping[str, CellRate]) -> str:
+    before, fixed = ([cells[name] for name in names if name in cells] for names in (VERSIONS[:2], VERSIONS[2:]))
+    held = {cell.verdict for cell in before} == {"affected"} and {cell.verdict for cell in fixed} == {"unaffected"}
     strength = (
-        "The data hold it up: the versions before 2.8.1 stall, those from 2.8.1 on do not, by the table below."
+        f"The data hold it up: {_and(before)} stall, {_and(fixed)} do not, by the table below."
         if held
         else "The data do not settle it: see the verdicts below."
     )
@@ -196,8 +99,20 @@ def _legend(evidence: Evidence) -> str:
         f"{settings['turn_s']:g} s each, all cells in turn; exact Poisson intervals (Garwood 1936), exact conditional "
         f"test of two rates. {'; '.join(said)} ({settings['fraction']:g} of the reference's rate). Granian's Rust task "
         f"implementation is no factor here: it is for Python up to 3.11, and 3.12 and later fall back to asyncio's."
-        + "".join(f" {line}." for line in refused)
+        + "".join(f" {line}." for line in [*_neither(evidence), *refused])
     )
+
+
+def _neither(evidence: Evidence) -> list[str]:
+    """Connections that ended or paused without a stall, where the evidence counts them (contract 2 and later)."""
+    turns = [turn for cell in evidence["cells"].values() for turn in cell["turns"] if "recovered" in turn]
+    if not turns:
+        return []
+    recovered, closed = sum(turn["recovered"] for turn in turns), sum(len(turn["closed"]) for turn in turns)
+    return [
+        f"Connections that were silent and then answered: {recovered}; that the server closed: {closed}. Neither is a "
+        "stall, and their frames count"
+    ]
 
 
 def _stall(evidence: Evidence) -> str:
@@ -235,7 +150,7 @@ def point_lines(evidence: Evidence) -> list[list[str]]:
             why = point["refused"] or "no load was seen"
             lines.append([point["variant"], point["timing"], str(point["sessions"]), *["–"] * 4, why])
             continue
-        rate = hazard.poisson_rate(load["stalls"]["count"], load["frames"]["sent"])
+        rate = hazard.poisson_rate(load["stalls"]["never_recovered"], load["frames"]["answered"])
         kinds = Counter(finding["kind"] for finding in point["findings"])
         lines.append(
             [
@@ -244,7 +159,7 @@ def point_lines(evidence: Evidence) -> list[list[str]]:
                 str(point["sessions"]),
                 f"{rate.exposure:,.0f}",
                 str(rate.events),
-                _per_million(rate),
+                per_million(rate),
                 f"{load['newest_ms']['p50']:.0f} / {load['newest_ms']['p95']:.0f}",
                 ", ".join(kinds) or "nothing wrong seen",
             ]
@@ -336,10 +251,11 @@ def _against(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
         )
     one = cells.get("2.7.4 one core")
     if one is not None and one.rate.events and one.ratio is not None:
+        rarer = "only makes it rarer" if one.ratio.high < 1 else "and may or may not make it rarer"
         lines.append(
-            "A single core does not exclude it, only makes it rarer "
-            f"(× {one.ratio.ratio or 0:.2g} of the reference's rate): a thread that is preempted between reading the "
-            "state and storing the callback is enough."
+            f"A single core does not exclude it, {rarer} (× {one.ratio.ratio or 0:.2g} of the reference's rate, "
+            f"{one.ratio.low:.2g} – {one.ratio.high:.2g}): a thread that is preempted between reading the state and "
+            "storing the callback is enough."
         )
     lines.append(
         "The public run itself was on 32 cores and another kernel. Its rate is not ours, and that its time-outs were "
@@ -347,10 +263,10 @@ def _against(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
     )
     unlike = [point for point in evidence["points"] if not point["refused"] and "amplified" not in point["variant"]]
     for point in unlike:
-        stalled = point["load"]["stalls"]["count"]
+        load = point["load"]
         lines.append(
-            f"{point['variant']} under {point['timing']} load, nothing added: {stalled} stalled in "
-            f"{point['load']['frames']['sent']:,} frames."
+            f"{point['variant']} under {point['timing']} load, nothing added: {load['stalls']['never_recovered']} "
+            f"stalled in {load['frames']['answered']:,} frames."
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -374,7 +290,8 @@ def _repeat() -> str:
             "- The table, the captured stall and the points: `make cliff` (it says how long it takes), then "
             "`make report RUN=results/<run>`.",
             "- One stall within the time it prints, without this laboratory: "
-            "`profiles/cliff/reproducer/lost_wakeup.py`, with Granian 2.7.4 on 3.14t; on 2.8.1 it ends with status 0.",
+            "`profiles/cliff/reproducer/lost_wakeup.py`, with Granian 2.7.4 on 3.14t; on 2.8.1 it ends with status 0. "
+            "Status 3 is no verdict.",
             "- The interleavings: `python -m profiles.cliff.race_model`.",
             "- The gap: `make compare VARIANTS=gil,st-ft,mt-one-loop,mt SESSIONS=300 LADDER=no`.",
             "- A stall in a gateway of yours: `python -m profiles forensics --pid PID --port PORT`.",

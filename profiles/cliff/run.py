@@ -73,12 +73,16 @@ def announce(config: Config) -> str:
     cells_s = len(cliff.cells) * cliff.turns * (cliff.turn_s + OVERHEAD_S)
     points_s = sum(config.timing(point.timing).total_s + 15 for point in cliff.points)
     has = cliff.turns * cliff.turn_s * FRAMES_PER_S
-    expected = poisson_rate(max(1, round(STALLS_PER_FRAME * has)), has)
-    needed = exposure_to_clear(expected, cliff.fraction)
+    expected = poisson_rate(round(STALLS_PER_FRAME * has), has)
+    losing = f"if the reference loses {STALLS_PER_FRAME * 1e6:.0f} per million"
+    if expected.events:
+        needed = exposure_to_clear(expected, cliff.fraction)
+        clears = f"To call a version unaffected takes {needed:,.0f} frames without a stall, {losing}"
+    else:
+        clears = f"Nothing can be called unaffected: {losing}, no stall of it is to be expected"
     return (
         f"{len(cliff.cells)} cells, {cliff.turns} turns of {cliff.turn_s:g} s each, and {len(cliff.points)} points: "
-        f"about {(cells_s + points_s) / 60:.0f} min. To call a version unaffected takes {needed:,.0f} frames without a "
-        f"stall, if the reference loses {STALLS_PER_FRAME * 1e6:.0f} per million; a cell gets about {has:,.0f}"
+        f"about {(cells_s + points_s) / 60:.0f} min. {clears}; a cell gets about {has:,.0f}"
     )
 
 
@@ -120,7 +124,7 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
                         _refuse(cells[name], name, error, display)
                         continue
                 cells[name]["turns"].append(_kept(turn))
-                display.note(f"{title}: {turn.stalls} stalls in {turn.frames:,} frames{_kinds(turn.findings)}")
+                display.note(f"{title}: {turn.stalls} stalls in {turn.frames:,} frames{_kinds(turn)}{_others(turn)}")
                 write_json(folder.path / EVIDENCE, evidence)
         for point in cliff.points:
             evidence["points"].append(await _point(run, config, point, folder, display))
@@ -185,13 +189,23 @@ def _kept(turn: Turn) -> dict[str, Any]:
         "frames": turn.frames,
         "stalls": turn.stalls,
         "lives": [[life.frames, life.stalled] for life in turn.lives],
+        "recovered": turn.recovered,
+        "closed": turn.closed,
+        "gone": turn.gone,
         "findings": turn.findings,
     }
 
 
-def _kinds(looks: list[list[dict[str, Any]]]) -> str:
-    kinds = Counter(finding["kind"] for look in looks for finding in look[:1])
-    return "".join(f"; {kind} seen by {count} of {len(looks)} looks" for kind, count in kinds.items())
+def _kinds(turn: Turn) -> str:
+    kinds = Counter(finding["kind"] for look in turn.findings for finding in look)
+    return "".join(f"; {kind} × {count} in {len(turn.findings)} looks" for kind, count in kinds.items())
+
+
+def _others(turn: Turn) -> str:
+    """What happened to connections besides stalls."""
+    said = f"; {turn.recovered} recovered" if turn.recovered else ""
+    said += f"; {len(turn.closed)} closed by the server, the first: {turn.closed[0]}" if turn.closed else ""
+    return said + (f"; ended after {turn.seconds:.0f} s: {turn.gone}" if turn.gone else "")
 
 
 async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder, display: Display) -> dict[str, Any]:
@@ -214,10 +228,11 @@ async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder
         return {**about, "refused": reason}
     load = point["load"] or {}
     findings = (around.facts or {}).get("findings", [])
-    stalls = (load.get("stalls") or {}).get("count", 0)
+    stalls = (load.get("stalls") or {}).get("never_recovered", 0)
+    named = "; ".join(f"{kind} × {count}" for kind, count in Counter(found["kind"] for found in findings).items())
     display.note(
-        f"{title}: {stalls} stalled, {(load.get('frames') or {}).get('sent', 0):,} frames, newest p50 "
-        f"{(load.get('newest_ms') or {}).get('p50')} ms{_kinds([findings] if findings else [])}"
+        f"{title}: {stalls} stalled, {(load.get('frames') or {}).get('answered', 0):,} frames, newest p50 "
+        f"{(load.get('newest_ms') or {}).get('p50')} ms{named and f'; {named}'}"
     )
     looks = read_json(place.path / "forensics.json")
     return {

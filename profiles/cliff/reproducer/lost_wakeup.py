@@ -3,6 +3,7 @@
     python3.14t -m venv venv && venv/bin/pip install granian==2.7.4 && venv/bin/python lost_wakeup.py
 
 Status 1: a connection stalled. 0: none did, in a time in which an affected version stalls with 95 % probability.
+3: no verdict; the server did not start, closed a connection, or something else broke (2: wrong usage).
 The application calls `receive()`, spins for U(0, 80 µs), and then awaits it: the two steps of `await receive()`, a
 little further apart, so that more frames arrive just as the callback is registered. `--spin-us 0` leaves it out.
 """
@@ -20,6 +21,7 @@ import sys
 import sysconfig
 import threading
 import time
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ SPIN_US = float(os.environ.get("SPIN_US", "80"))
 STALLS_PER_FRAME = 38e-6
 """Lower 95 % limit of 11 stalls in 145 000 frames: Granian 2.7.4, CPython 3.14t, spin of up to 80 µs, two cores."""
 FRAMES = 10
+ACK = b"\x81\x03ack"
 FRAME = b"\x82\xfe" + (640).to_bytes(2) + (mask := os.urandom(4)) + bytes(mask[n % 4] for n in range(640))
 
 
@@ -61,40 +64,63 @@ def serve(port: int, runtime: str, loop: str) -> None:
 
 
 class Client(threading.Thread):
-    """Sends ten frames, waits for the acknowledgement, again and again; `stalled` once none comes within 2 s."""
+    """Sends ten frames, waits for the acknowledgement, again and again, until `stop`.
+
+    `frames`: acknowledged ones. `stalled`: no acknowledgement came within 2 s. `closed`: how the server ended it.
+    """
 
     def __init__(self, port: int, stop: threading.Event) -> None:
         super().__init__(daemon=True)
         self.frames, self.stalled, self.stop = 0, False, stop
+        self.closed: str | None = None
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=2)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
         upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
         self.socket.sendall(f"GET / HTTP/1.1\r\nHost: x\r\n{upgrade}\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
-        while not (answer := self.socket.recv(4096)).endswith(b"\r\n\r\n"):
-            if not answer:
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            if not (more := self.socket.recv(1)):
                 raise ConnectionError("the server refused the upgrade")
+            answer += more
 
     def run(self) -> None:
-        while not self.stop.is_set():
-            for _ in range(FRAMES):
-                self.socket.sendall(FRAME)
-            try:
-                if not self.socket.recv(4096):
-                    raise ConnectionError("the server closed the connection")
-            except TimeoutError:
-                self.stalled = True
-                self.stop.set()
-                return
-            self.frames += FRAMES
+        try:
+            while not self.stop.is_set():
+                for _ in range(FRAMES):
+                    self.socket.sendall(FRAME)
+                if not self._acknowledged():
+                    self.stalled = True
+                    self.stop.set()
+                    return
+        except OSError as error:
+            self.closed = str(error)
+            self.stop.set()
 
     def still_silent(self) -> bool:
-        """A second later, with nobody else asking anything of the server."""
+        """A second later, with nobody else asking anything of the server. False: it answered after all, or closed."""
         self.socket.settimeout(1)
         try:
-            return not self.socket.recv(4096)
-        except TimeoutError:
-            return True
+            return not self._acknowledged()
+        except OSError as error:
+            self.closed = str(error)
+            return False
+
+    def _acknowledged(self) -> bool:
+        """Whether the acknowledgement comes in time. Raises ConnectionError for an end, or for anything else."""
+        data = b""
+        while len(data) < len(ACK):
+            try:
+                more = self.socket.recv(len(ACK) - len(data))
+            except TimeoutError:
+                return False
+            if not more:
+                raise ConnectionError("the server closed the connection")
+            data += more
+            if not ACK.startswith(data):
+                raise ConnectionError(f"expected an acknowledgement, got {data!r}")
+        self.frames += FRAMES
+        return True
 
 
 def hunt(port: int, clients: int, limit_s: float | None, hold_s: float) -> int:
@@ -121,9 +147,12 @@ def hunt(port: int, clients: int, limit_s: float | None, hold_s: float) -> int:
         silence = "ten frames sent, no answer in 3 s, the last of them with an idle server"
         print(f"STALLED after {frames:,} frames, {elapsed_s:.1f} s: {silence}", flush=True)
         time.sleep(hold_s)
-    else:
-        print(f"no stall in {frames:,} frames, {elapsed_s:.1f} s")
-    return 1 if stalled else 0
+        return 1
+    if closed := [client.closed for client in crowd if client.closed is not None]:
+        print(f"NO VERDICT: {len(closed)} of {clients} connections ended without a stall, the first: {closed[0]}")
+        return 3
+    print(f"no stall in {frames:,} frames, {elapsed_s:.1f} s")
+    return 0
 
 
 def main() -> int:
@@ -158,6 +187,9 @@ def main() -> int:
                     break
             time.sleep(0.05)
         return hunt(port, arguments.clients, arguments.limit_s, arguments.hold_s)
+    except OSError as error:
+        print(f"NO VERDICT: {error}; server status {server.poll()} (None: it runs)")
+        return 3
     finally:
         server.terminate()
         try:
@@ -167,4 +199,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception:  # an exception would end with status 1, which says "stalled"
+        traceback.print_exc()
+        sys.exit(3)

@@ -14,7 +14,8 @@ from profiles.cliff import hazard
 from profiles.cliff.evidence import compact, keep, read_evidence
 from profiles.cliff.figures import draw_all
 from profiles.cliff.gap import take_apart
-from profiles.cliff.page import cell_rates, lives, page, verdict
+from profiles.cliff.page import page, point_lines
+from profiles.cliff.rates import cell_rates, lives, verdict
 from profiles.cliff.run import announce
 from tests.experiment import invented
 
@@ -44,9 +45,9 @@ def evidence() -> dict[str, Any]:
         "refused": None,
         "interpreter": None,
         "load": {
-            "frames": {"sent": 100_000},
+            "frames": {"sent": 100_000, "answered": 90_000},
             "newest_ms": {"p50": 98.0, "p95": 140.0},
-            "stalls": {"count": 2},
+            "stalls": {"count": 3, "recovered": 1, "never_recovered": 2},
         },
         "failure_details": [{"session": 1, "failure": "stalled", "at_s": 9.0, "detail": ""}],
         "timeline": [[1, 150, 98.0, 140.0], [2, 148, 97.0, 141.0]],
@@ -90,7 +91,7 @@ def test_verdicts_follow_from_counts_and_intervals() -> None:
     ratio = cells["2.8.1"].ratio
     assert ratio is not None
     assert ratio.high < 0.1
-    assert (cells["2.7.4"].lost, cells["2.7.4"].looks) == (3, 3)
+    assert (cells["2.7.4"].lost, cells["2.7.4"].looks) == (1, 3)  # three looks at one stuck task
 
 
 def test_without_a_stall_in_the_reference_nothing_is_cleared() -> None:
@@ -164,6 +165,33 @@ def test_without_both_rows_there_is_no_gap(tmp_path: Path) -> None:
     rows = {"gil": "cpuset-1", "st-ft": "cpuset-1"}
     points = {name: invented.ladder_points(2000, 500) for name in rows}
     assert take_apart(read_run(invented.store(tmp_path, invented.manifest(rows), points))) is None
+
+
+def test_points_count_what_was_acknowledged_and_who_never_recovered() -> None:
+    (line,) = point_lines(evidence())
+    assert line[3:5] == ["90,000", "2"]
+
+
+def test_the_claim_looks_at_every_version_before_the_fix() -> None:
+    changed = evidence()
+    changed["cells"]["newest"] = cell(0, 1_000_000)
+    assert "hold it up: 2.7.4 and 2.8.0 stall, 2.8.1 and newest do not" in page(changed, None, [], None)
+    changed["cells"]["2.8.0"] = cell(0, 1_000_000)
+    assert "do not settle it" in page(changed, None, [], None)
+
+
+@pytest.mark.parametrize(("stalls", "words"), [(1, "only makes it rarer"), (18, "may or may not make it rarer")])
+def test_rarer_is_said_by_the_interval(stalls: int, words: str) -> None:
+    changed = evidence()
+    changed["cells"]["2.7.4 one core"] = cell(stalls, 200_000)
+    assert words in page(changed, None, [], None)
+
+
+def test_a_plan_too_small_to_see_a_stall_says_so() -> None:
+    config = load_config()
+    assert config.cliff is not None
+    small = config.model_copy(update={"cliff": config.cliff.model_copy(update={"turn_s": 0.5, "turns": 1})})
+    assert "Nothing can be called unaffected" in announce(small)
 
 
 def test_it_says_beforehand_how_long_it_takes() -> None:

@@ -3,14 +3,16 @@
 import base64
 import hashlib
 import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from profiles.cliff.hunt import FORENSICS_EACH, ServerGone, hunt
+from profiles.cliff.hunt import FORENSICS_EACH, Life, ServerGone, hunt
 from profiles.cliff.reproducer.lost_wakeup import FRAME, FRAMES
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -18,13 +20,20 @@ _ACK = b"\x81\x03ack"
 
 
 @contextmanager
-def server(falls_silent_at: int | None = None, hangs_up_at: int | None = None) -> Iterator[int]:
-    """A port. The first connection falls silent, or hangs up, after so many bursts; later ones are well."""
+def server(
+    falls_silent_at: int | None = None,
+    ends_at: int | None = None,
+    way: str = "",
+    and_takes_no_more: bool = False,
+    all_silent: int = 1,
+) -> Iterator[int]:
+    """A port. The first connections (`all_silent`) fall silent after so many bursts; the first ends, or is late, in a
+    `way`; others are well."""
     listener = socket.create_server(("127.0.0.1", 0))
     connections: list[socket.socket] = []
     serving: list[threading.Thread] = []
 
-    def serve(connection: socket.socket, first: bool) -> None:
+    def serve(connection: socket.socket, number: int) -> None:
         request = connection.recv(4096)
         key = next(line[19:] for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: "))
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())
@@ -36,11 +45,27 @@ def server(falls_silent_at: int | None = None, hangs_up_at: int | None = None) -
                 while held >= FRAMES * len(FRAME):
                     held -= FRAMES * len(FRAME)
                     bursts += 1
-                    if first and bursts == hangs_up_at:
-                        connection.shutdown(socket.SHUT_RDWR)
-                        return
-                    if not (first and falls_silent_at is not None and bursts >= falls_silent_at):
+                    if number == 1 and bursts == ends_at:
+                        if and_takes_no_more:
+                            listener.shutdown(socket.SHUT_RDWR)
+                            accepting.join()
+                            listener.close()
+                        if not end(connection):
+                            return
+                    if number > all_silent or falls_silent_at is None or bursts < falls_silent_at:
                         connection.sendall(_ACK)
+
+    def end(connection: socket.socket) -> bool:
+        """End it; False: nothing more is to be sent."""
+        if way in ("late", "silent, then FIN", "silent, then RST"):
+            time.sleep(2.3)
+        if way in ("RST", "silent, then RST"):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if way == "close frame":
+            connection.sendall(b"\x88\x02\x03\xe8")
+        elif way != "late":
+            connection.close() if "RST" in way else connection.shutdown(socket.SHUT_RDWR)
+        return way == "late"
 
     def accept() -> None:
         while True:
@@ -49,7 +74,7 @@ def server(falls_silent_at: int | None = None, hangs_up_at: int | None = None) -
             except OSError:
                 return
             connections.append(connection)
-            serving.append(threading.Thread(target=serve, args=(connection, len(connections) == 1), daemon=True))
+            serving.append(threading.Thread(target=serve, args=(connection, len(connections)), daemon=True))
             serving[-1].start()
 
     accepting = threading.Thread(target=accept, daemon=True)
@@ -57,9 +82,10 @@ def server(falls_silent_at: int | None = None, hangs_up_at: int | None = None) -
     try:
         yield listener.getsockname()[1]
     finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        accepting.join()
-        listener.close()
+        if listener.fileno() >= 0:
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            listener.close()
         for connection in connections:
             with suppress(OSError):  # its client has gone already
                 connection.shutdown(socket.SHUT_RDWR)
@@ -70,7 +96,7 @@ def server(falls_silent_at: int | None = None, hangs_up_at: int | None = None) -
 
 
 def _look() -> list[dict[str, Any]]:
-    return [{"kind": "lost wake-up"}]
+    return [{"kind": "lost wake-up", "what": "Task-1"}]
 
 
 def test_a_stall_is_counted_once_and_the_hunt_goes_on() -> None:
@@ -94,13 +120,37 @@ def test_no_stall_gives_exposure_only() -> None:
     assert turn.frames > 0
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # the hunt gives up and leaves its sockets
-def test_a_server_that_hangs_up_is_no_stall() -> None:
-    with server(hangs_up_at=2) as port, pytest.raises(ServerGone, match="ended after 10 frames without a stall"):
-        hunt(port, 1, 3, _look, lambda *_: None)
+@pytest.mark.parametrize("way", ["FIN", "RST", "close frame", "silent, then FIN", "silent, then RST"])
+def test_a_connection_that_the_server_ends_is_no_stall_and_its_frames_count(way: str) -> None:
+    with server(ends_at=3, way=way) as port:
+        turn = hunt(port, 1, 4.0 if "silent" in way else 1.0, _look, lambda *_: None)
+    assert (turn.stalls, turn.recovered, len(turn.closed), turn.gone) == (0, 0, 1, None)
+    assert turn.lives[0] == Life(2 * FRAMES, False)
+    assert turn.lives[-1].frames > 0  # the one after it
+
+
+def test_a_late_acknowledgement_is_exposure_and_no_stall() -> None:
+    with server(ends_at=3, way="late") as port:
+        turn = hunt(port, 1, 4.0, _look, lambda *_: None)
+    assert (turn.stalls, turn.recovered, turn.closed) == (0, 1, [])
+    assert turn.lives[0] == Life(3 * FRAMES, False)
+
+
+def test_a_server_that_takes_no_more_ends_the_turn_and_keeps_what_was_seen() -> None:
+    with server(ends_at=3, way="FIN", and_takes_no_more=True) as port:
+        turn = hunt(port, 1, 30.0, _look, lambda *_: None)
+    assert turn.seconds < 20
+    assert turn.gone is not None
+    assert "no connection" in turn.gone
+    assert turn.frames == 2 * FRAMES
+
+
+def test_a_task_that_stays_stuck_is_a_finding_of_one_look_only() -> None:
+    stuck = [{"kind": "lost wake-up", "what": "Task-1"}, {"kind": "lost wake-up", "what": "Task-2"}]
+    looks = iter([stuck[:1], stuck])
+    with server(falls_silent_at=1, all_silent=2) as port:
+        turn = hunt(port, 1, 7.0, lambda: next(looks), lambda *_: None)
+    assert turn.findings == [stuck[:1], stuck[1:]]
 
 
 def test_nobody_at_the_port_is_said() -> None:
