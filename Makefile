@@ -12,7 +12,7 @@ LAB = PYTHON="$(PYTHON)" PYTHON_CHOSEN=$(if $(filter file default,$(origin PYTHO
 lower = $(shell echo $(1) | sed 'y/ABCDEFGHIJKLMNOPQRSTUVWXYZ_/abcdefghijklmnopqrstuvwxyz-/')
 valued = $(if $($(1)),--$(call lower,$(1)) "$($(1))")
 switch = $(if $(filter-out 0,$($(1))),--$(call lower,$(1)))
-options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN,$(name)),switch,valued),$(name))))
+options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA,$(name)),switch,valued),$(name))))
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -27,6 +27,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile cliff res
 #: VARIANTS     rows to compare: gil,gil-h1,mt; ratios are to the first
 #: ROUNDS       how often compare measures each row's cost (3)
 #: LADDER       ladder of experiments.toml, or no for costs alone (confirm)
+#: AA           1: run compare's first row twice, and print its ratio to itself beside every ratio
 #: RUNS         stored runs to compare: results/a,results/b
 #: RUN          folder of a run, or its evidence file
 #: RESUME       folder of an interrupted run to take up again
@@ -58,7 +59,7 @@ ladder.takes := $(SUBJECT) $(CAMPAIGN)
 ladder: ## find a variant's ceiling: confirmed, borderline, first solid fail
 	@$(LAB) harness -- -m experiment ladder $(options)
 
-compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER HARNESS RUNS $(CAMPAIGN)
+compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER AA HARNESS RUNS $(CAMPAIGN)
 compare: ## rows side by side, interleaved in time (VARIANTS); or stored runs (RUNS)
 	@$(LAB) harness -- -m experiment compare $(options)
 

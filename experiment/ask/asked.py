@@ -27,6 +27,8 @@ class Ask:
     """The ladder's name, or "no" for the listed points alone."""
     target: str | None = None
     """The URL of a gateway that somebody else started."""
+    aa: bool | None = None
+    """Whether the first row is run twice, so that a difference of nothing is seen."""
     harness: str | None = None
     infer_port: int | None = None
 

@@ -3,7 +3,7 @@
 Everything behind this sees only what it returns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiment.ask.asked import NO_LADDER, Ask
 from experiment.ask.plan import EXTERNAL, Plan, external_plan, plan_row
@@ -26,6 +26,8 @@ class Row:
     ladder: Ladder | None = None
     """What chooses points after those; None for none."""
     refused: str | None = None
+    again_of: str | None = None
+    """The label of the row that this one repeats (A/A); None for a row of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,15 @@ def resolve(config: Config, ask: Ask) -> Resolved:
         try:
             plan = plan_row(config, variant, shape, timing, sessions, infer_port, harness_shared=shared)
         except ShapeRefused as refused:
-            if len(pairs) == 1:
+            if len(pairs) == 1:  # with or without its repeat
                 raise
             rows.append(Row(label, variant, shape, None, refused=str(refused)))
             continue
         scaled = None if ladder is None else ladder.scaled(config.shape(shape).total_vcpus)
         rows.append(Row(label, variant, shape, plan, rounds, scaled))
+    if ask.aa:
+        first = rows[0]
+        rows.insert(1, replace(first, label=f"{first.label}-again", again_of=first.label))
     return Resolved(config, ask, variants, shapes, timing, tuple(rows))
 
 

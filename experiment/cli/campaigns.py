@@ -78,6 +78,7 @@ def compare(
     sessions: options.Sessions = None,
     rounds: options.Rounds = None,
     ladder: options.Ladder = None,
+    aa: options.AA = False,
     harness: options.Harness = None,
     runs: options.Runs = None,
     results: options.Results = options.RESULTS,
@@ -101,6 +102,7 @@ def compare(
         numbers(sessions),
         rounds=rounds,
         ladder=ladder,
+        aa=aa or None,
         harness=harness,
     )
     _carry_out(config, ask, results, resume, dry_run=dry_run)

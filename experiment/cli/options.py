@@ -19,6 +19,7 @@ Sessions = Annotated[
 Rounds = Annotated[
     int | None, typer.Option(help="How often each row's cost is measured (ROUNDS).", show_default="3", min=1)
 ]
+AA = Annotated[bool, typer.Option("--aa", help="Run the first row twice: what a ratio of nothing comes out as (AA=1).")]
 Ladder = Annotated[str | None, typer.Option(help="Ladder of experiments.toml, or no for none (LADDER).")]
 Target = Annotated[
     str | None, typer.Option(help="ws://HOST:PORT of a gateway that already runs; the verdict is external (TARGET).")

@@ -67,7 +67,7 @@ class Comparison:
                 name,
                 row.interpreter,
                 _text(Spread.of(list(self.costs(row).values())), 0),
-                "1" if row is base else _text(Spread.of(self.ratios(row, base)), 3),
+                "1" if row is base else self._ratio(row, base),
                 "–" if row.bracket is None else str(row.bracket),
                 "1" if row is base else _interval(row, base),
                 _health(row),
@@ -76,9 +76,36 @@ class Comparison:
             for name, row in zip(self.names, self.rows, strict=True)
         ]
 
+    def _ratio(self, row: StoredRow, base: StoredRow | None) -> str:
+        """Of a row's cost to the first's, and beside it what the first's to itself came out as."""
+        ratio = Spread.of(self.ratios(row, base))
+        return "; ".join([_text(ratio, 3), *(self._apart(ratio) if _again(row) is None else [])])
+
+    def _apart(self, ratio: Spread | None) -> list[str]:
+        """A/A: the reach of a ratio of nothing, and whether this one lies in it; empty where no row was run twice."""
+        reach = self._reach
+        if reach is None or ratio is None:
+            return []
+        said = f"A/A {reach[0]:.3f}–{reach[1]:.3f}"
+        return [said, "not told apart"] if reach[0] <= ratio.median <= reach[1] else [said]
+
+    @property
+    def _reach(self) -> tuple[float, float] | None:
+        """The ratios, round by round, of a row to its own repeat, taken both ways: which of the two came first in a
+        round says nothing."""
+        by_name = {row.name: row for row in self.rows} if self.interleaved else {}
+        ratios = [
+            ratio
+            for row in by_name.values()
+            if (first := by_name.get(str(_again(row)))) is not None
+            for ratio in self.ratios(row, first)
+        ]
+        both = [*ratios, *(1 / ratio for ratio in ratios)]
+        return (min(both), max(both)) if both else None
+
     def screen(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Headings and lines for a terminal: what `lines` has in fewer and narrower columns; `remarks` has the rest."""
-        cells = [[_NARROW.sub("", cell) for cell in line[1:-1]] for line in self.lines()]
+        cells = [[_NARROW.sub("", cell).replace("; ", "\n") for cell in line[1:-1]] for line in self.lines()]
         return SCREEN_HEADINGS, [(name, *line) for name, line in zip(self._named(self._numbers()), cells, strict=True)]
 
     def remarks(self) -> list[str]:
@@ -119,7 +146,7 @@ class Comparison:
                 build = f" (CPython {tags[0]} → {tags[1]})" if tags[0] != tags[1] else ""
                 said.append(
                     f"{name}, {one.name} → {other.name}{build}: {change.median:+.0f} µs "
-                    f"({change.low:+.0f} to {change.high:+.0f}), × {ratio.text(3)}"
+                    f"({change.low:+.0f} to {change.high:+.0f}), × {'; '.join([ratio.text(3), *self._apart(ratio)])}"
                 )
         return said
 
@@ -204,6 +231,12 @@ def _threads(row: StoredRow) -> int:
     return int(row.facts["shape"].get("threads") or 1)
 
 
+def _again(row: StoredRow) -> str | None:
+    """The name of the row that this one repeats (A/A)."""
+    again: str | None = row.facts.get("again_of")
+    return again
+
+
 def _text(spread: Spread | None, digits: int) -> str:
     return "–" if spread is None else spread.text(digits)
 
@@ -227,6 +260,7 @@ def _health(row: StoredRow) -> str:
 def labels(row: StoredRow) -> list[str]:
     """What must be said of a row's results wherever they stand."""
     said = {
+        f"A/A: {_again(row)} again": _again(row) is not None,
         "verdict external": row.verdict.get("external"),
         f"{row.verdict.get('conformance')}": row.verdict.get("conformance") not in (None, "conforms"),
         "harness shares the gateway's cores: no ceiling": row.verdict.get("harness_shared"),

@@ -71,6 +71,11 @@ def make_manifest(
 
 
 def _row(row: Row) -> dict[str, Any]:
+    again = {} if row.again_of is None else {"again_of": row.again_of}
+    return _factors(row) | again
+
+
+def _factors(row: Row) -> dict[str, Any]:
     plan = row.plan
     if plan is None:
         return {"variant": {"name": row.variant}, "shape": {"name": row.shape}, "cpus": None}

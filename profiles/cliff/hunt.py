@@ -18,7 +18,7 @@ FORENSICS_EACH = 3
 
 
 class ServerGone(RuntimeError):
-    """The server took no connection at all; the text says what was seen."""
+    """The server takes no connection; the text says what was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,19 @@ def hunt(
         tell: told frames and stalls so far, now and then.
 
     Raises:
-        ServerGone: not one client could be started.
+        ServerGone: not all clients could be started.
     """
     turn, begin_s = Turn(), time.monotonic()
     end_s = begin_s + seconds
-    alive = [_start(port) for _ in range(clients)]
+    alive: list[Client] = []
+    try:
+        alive += (_start(port) for _ in range(clients))
+    except ServerGone:
+        for client in alive:
+            client.stop.set()
+            client.join(5)
+            client.socket.close()
+        raise
     while time.monotonic() < end_s and turn.gone is None:
         time.sleep(POLL_S)
         for client in [client for client in alive if not client.is_alive()]:
@@ -87,7 +95,7 @@ def hunt(
         client.stop.set()
     for client in alive:
         client.join(5)
-        # One that stalls just now has not been silent long enough to be called stalled: its frames count, it does not.
+        # One that has been silent for less than 3 s by now is no stall: its frames count.
         _end(client, turn)
     turn.seconds = time.monotonic() - begin_s
     return turn

@@ -93,7 +93,11 @@ def _claim(cells: Mapping[str, CellRate]) -> str:
 def _legend(evidence: Evidence) -> str:
     settings = evidence["settings"]
     said = [f"{name}: {why}" for name, why in WHY.items()]
-    refused = [f"{name} did not run: {cell['refused']}" for name, cell in evidence["cells"].items() if cell["refused"]]
+    refused = [
+        f"{name} {'ran no further' if cell['turns'] else 'did not run'}: {cell['refused']}"
+        for name, cell in evidence["cells"].items()
+        if cell["refused"]
+    ]
     return (
         f"{settings['clients']} clients send ten frames and wait for the acknowledgement, {settings['turns']} turns of "
         f"{settings['turn_s']:g} s each, all cells in turn; exact Poisson intervals (Garwood 1936), exact conditional "
@@ -146,8 +150,8 @@ def point_lines(evidence: Evidence) -> list[list[str]]:
     lines = []
     for point in evidence["points"]:
         load = point.get("load") or {}
-        if point["refused"] or not load.get("frames"):
-            why = point["refused"] or "no load was seen"
+        if point["refused"] or not (load.get("frames") or {}).get("answered"):
+            why = point["refused"] or "no frame was acknowledged"
             lines.append([point["variant"], point["timing"], str(point["sessions"]), *["–"] * 4, why])
             continue
         rate = hazard.poisson_rate(load["stalls"]["never_recovered"], load["frames"]["answered"])
@@ -251,7 +255,7 @@ def _against(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
         )
     one = cells.get("2.7.4 one core")
     if one is not None and one.rate.events and one.ratio is not None:
-        rarer = "only makes it rarer" if one.ratio.high < 1 else "and may or may not make it rarer"
+        rarer = "only makes it rarer" if one.ratio.high < 1 else "and does not show to make it rarer"
         lines.append(
             f"A single core does not exclude it, {rarer} (× {one.ratio.ratio or 0:.2g} of the reference's rate, "
             f"{one.ratio.low:.2g} – {one.ratio.high:.2g}): a thread that is preempted between reading the state and "
@@ -261,9 +265,10 @@ def _against(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
         "The public run itself was on 32 cores and another kernel. Its rate is not ours, and that its time-outs were "
         "this race is inferred from the mechanism and from its symptoms; nobody looked into its processes."
     )
-    unlike = [point for point in evidence["points"] if not point["refused"] and "amplified" not in point["variant"]]
-    for point in unlike:
-        load = point["load"]
+    for point in evidence["points"]:
+        load = point.get("load") or {}
+        if point["refused"] or not (load.get("frames") or {}).get("answered") or "amplified" in point["variant"]:
+            continue
         lines.append(
             f"{point['variant']} under {point['timing']} load, nothing added: {load['stalls']['never_recovered']} "
             f"stalled in {load['frames']['answered']:,} frames."

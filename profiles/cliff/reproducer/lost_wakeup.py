@@ -3,7 +3,7 @@
     python3.14t -m venv venv && venv/bin/pip install granian==2.7.4 && venv/bin/python lost_wakeup.py
 
 Status 1: a connection stalled. 0: none did, in a time in which an affected version stalls with 95 % probability.
-3: no verdict; the server did not start, closed a connection, or something else broke (2: wrong usage).
+3: no verdict; the server did not start, closed a connection, was too slow, or something else broke (2: wrong usage).
 The application calls `receive()`, spins for U(0, 80 µs), and then awaits it: the two steps of `await receive()`, a
 little further apart, so that more frames arrive just as the callback is registered. `--spin-us 0` leaves it out.
 """
@@ -152,14 +152,20 @@ def hunt(port: int, clients: int, limit_s: float | None, hold_s: float) -> int:
         print(f"NO VERDICT: {len(closed)} of {clients} connections ended without a stall, the first: {closed[0]}")
         return 3
     print(f"no stall in {frames:,} frames, {elapsed_s:.1f} s")
+    chance = -math.expm1(-STALLS_PER_FRAME * frames)
+    if limit_s is None and chance < 0.9:
+        print(f"NO VERDICT: too few frames; an affected version would have stalled with {chance:.0%} probability only")
+        return 3
     return 0
 
 
 def main() -> int:
     """Start the server in a process of its own, hunt, and end it."""
-    parser = argparse.ArgumentParser(description="Does a WebSocket on this Granian and this CPython stall?")
+    statuses = "Status 1: a connection stalled; 0: none did; 3: no verdict; 2: wrong usage."
+    about = "Does a WebSocket on this Granian and this CPython stall?"
+    parser = argparse.ArgumentParser(description=about, epilog=statuses)
     parser.add_argument("--spin-us", type=float, default=80, help="longest spin; 0: none (default 80)")
-    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--clients", type=int, default=4, choices=range(1, 1000), metavar="N")
     parser.add_argument("--runtime", choices=("mt", "st"), default="mt", help="Granian's runtime mode (default mt)")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="uvloop must be installed")
     parser.add_argument("--limit-s", type=float, help="instead of the time computed from the rate")

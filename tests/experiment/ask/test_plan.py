@@ -7,7 +7,7 @@ import pytest
 from experiment.ask.asked import Ask, numbers
 from experiment.ask.config import load_config
 from experiment.ask.plan import Plan, parse_target
-from experiment.ask.resolve import resolve_one
+from experiment.ask.resolve import resolve, resolve_one
 from experiment.ask.schema import ConfigError
 from experiment.host import ShapeRefused
 
@@ -98,6 +98,16 @@ def test_a_shape_of_threads_gives_each_its_own_and_shares_the_cores_with_the_har
 def test_a_shape_of_threads_refuses_rows_with_others(variant: str, has: str) -> None:
     with pytest.raises(ShapeRefused, match=has):
         plan(variant=variant, shape="quota-2x0.25", sessions="60")
+
+
+def test_a_row_is_repeated_beside_itself() -> None:
+    rows = resolve(load_config(), Ask("compare", ("gil", "gil-h1"), sessions=(100,), aa=True)).rows
+    assert [(row.label, row.variant, row.again_of) for row in rows] == [
+        ("gil", "gil", None),
+        ("gil-again", "gil", "gil"),
+        ("gil-h1", "gil-h1", None),
+    ]
+    assert rows[0].plan == rows[1].plan
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,31 @@ def test_drift_cancels_in_ratios_of_a_round(tmp_path: Path) -> None:
     assert threads[-1] == "no wheel for it"
 
 
+def with_itself(tmp_path: Path, again: list[float], other_us: float) -> list[tuple[str, ...]]:
+    """Lines of gil, of itself again with rounds at these multiples of its cost, and of gil-h1."""
+    known = manifest(dict.fromkeys(("gil", "gil-h1"), "cpuset-1"))
+    gil, h1 = known["rows"]["gil"], known["rows"]["gil-h1"]
+    known["rows"] = {"gil": gil, "gil-again": {**gil, "again_of": "gil"}, "gil-h1": h1}
+    points = {name: ladder_points(us, 500) for name, us in (("gil", 1000), ("gil-again", 1000), ("gil-h1", other_us))}
+    for times, point in zip(again, points["gil-again"], strict=False):
+        point["gateway"]["us_per_session_second"] *= times
+    return compare([read_run(store(tmp_path, known, points))]).lines()
+
+
+def test_no_difference_is_called_one_inside_the_reach_of_a_row_beside_itself(tmp_path: Path) -> None:
+    gil, again, h1 = with_itself(tmp_path, [1.0, 1.05, 0.98], 1040)
+    assert gil[3] == "1"
+    assert again[3] == "1.000 (0.980–1.050, n=3)"
+    assert "A/A: gil again" in again[-1]
+    # 1 / 1.05 is the lower end: which of the two came first says nothing.
+    assert h1[3] == "1.040 (1.040–1.040, n=3); A/A 0.952–1.050; not told apart"
+
+
+def test_a_ratio_outside_that_reach_is_a_difference(tmp_path: Path) -> None:
+    h1 = with_itself(tmp_path, [1.0, 1.05, 0.98], 900)[2]
+    assert h1[3] == "0.900 (0.900–0.900, n=3); A/A 0.952–1.050"
+
+
 def test_an_invalid_round_is_left_out(tmp_path: Path) -> None:
     points = {"gil": ladder_points(1000, 500), "gil-h1": ladder_points(900, 500)}
     points["gil-h1"][1]["status"] = "INVALID"

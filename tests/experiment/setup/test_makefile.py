@@ -32,7 +32,7 @@ GROUPS = {
 }
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
-OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE"]
+OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "AA", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE"]
 SET_UP = ["PYTHON", "PYTEST_ARGS", "LAB_RETRY"]
 
 
@@ -225,6 +225,7 @@ def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, progr
             "--infer-port infer_port --sessions sessions --timing timing --results results",
         ),
         (["ladder", "SHAPE=quota-1", "DRY_RUN=1"], "harness -- -m experiment ladder --shape quota-1 --dry-run"),
+        (["compare", "VARIANTS=gil", "AA=1"], "harness -- -m experiment compare --variants gil --aa"),
         (["ladder", "DRY_RUN=0", "RESUME=results/x"], "harness -- -m experiment ladder --resume results/x"),
         (
             ["compare", "VARIANTS=gil,mt", "SESSIONS=50", "ROUNDS=2", "LADDER=no", "TIMING=smoke"],
