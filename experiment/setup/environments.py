@@ -147,9 +147,8 @@ def _make(environment: str, chosen: Interpreter, places: Places, report: Callabl
         )
         without_wheel = re.search(r"(\S+==\S+) has no usable wheels", finished.stderr)
         if not finished.ok and without_wheel:
-            short = ".".join(chosen.version.split(".")[:2]) + ("t" if chosen.free_threaded else "")
             raise NotOnInterpreter(
-                f"{environment} is not on {short}: {without_wheel[1]} has no wheel for it",
+                f"{environment} is not on {chosen.series}: {without_wheel[1]} has no wheel for it",
                 ways_out=(f"use a real CPython {chosen.requested}",) if chosen.stand_in else (),
             )
         if not finished.ok:

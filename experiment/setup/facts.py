@@ -127,6 +127,11 @@ class Interpreter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "tag", f"{self.version}{'t' if self.free_threaded else ''}")
 
+    @property
+    def series(self) -> str:
+        """As a row would name it: "3.13t"."""
+        return f"{self.version.rpartition('.')[0]}{'t' if self.free_threaded else ''}"
+
     @classmethod
     def from_facts(cls, request: Request, facts: dict[str, Any], source: str) -> "Interpreter":
         return cls(
