@@ -100,7 +100,7 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
             machine = facts(run.host)
             hygiene = as_facts(findings(machine, plan.cpus, sessions))
             folder.write_manifest(
-                make_manifest(campaign, started, machine, harness, {row.label: found}, hygiene, notes)
+                make_manifest(campaign, started, machine, harness, {row.label: (launch, found)}, hygiene, notes)
             )
             points = []
             for title, observer in (("unprofiled", None), (profiler_name, around)):

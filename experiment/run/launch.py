@@ -19,7 +19,7 @@ class Launch:
     """A row that can be started as often as there are points."""
 
     row: Variant | Foreign
-    """As it runs here: with its stand-in's factors where only an older interpreter is to be had."""
+    """As it runs here: with its stand-in's factors, and the interpreter that was found, where that is an older one."""
     python: Path | None
     """None for a foreign row."""
     tag: str | None
@@ -58,7 +58,9 @@ def prepare(row: Variant | Foreign, report: Callable[[str], None]) -> tuple[Laun
             raise
         row = fallback
         environment = _environment(row, report)
-    return Launch(row, environment.python, environment.interpreter.tag), interpreter_facts(environment)
+    found = environment.interpreter
+    ran = row.model_copy(update={"interpreter": found.series})
+    return Launch(ran, environment.python, found.tag), interpreter_facts(environment)
 
 
 def interpreter_facts(environment: Environment) -> dict[str, Any]:

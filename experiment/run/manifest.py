@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from experiment.ask import Row
 from experiment.run.campaign import Campaign
+from experiment.run.launch import Launch
 from experiment.search import Search
 from experiment.setup import CHECKOUT
 
@@ -34,7 +36,7 @@ def make_manifest(
     started: datetime,
     machine: dict[str, Any],
     harness: dict[str, Any],
-    rows: dict[str, dict[str, Any] | None],
+    rows: Mapping[str, tuple[Launch | None, dict[str, Any] | None]],
     hygiene: list[dict[str, str]],
     notes: list[str],
 ) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def make_manifest(
 
     Args:
         harness: facts of the interpreter that the harness runs on.
-        rows: by label, the facts of the interpreter that the row's gateway runs on; None where there is none.
+        rows: by label, what `prepare` gave: the row as it runs, and its interpreter's facts; None where there is none.
         hygiene: what of the machine may disturb the run.
     """
     config = campaign.config
@@ -59,7 +61,7 @@ def make_manifest(
         "slo": config.slo.model_dump(),
         "harness": config.harness.model_dump(),
         "simulator": config.simulator.model_dump(),
-        "rows": {row.label: {**_row(row), "interpreter": rows.get(row.label)} for row in campaign.rows},
+        "rows": {row.label: _row(row, *rows[row.label]) for row in campaign.rows},
         "interpreters": {"harness": harness},
         "machine": machine,
         "hygiene": hygiene,
@@ -70,17 +72,21 @@ def make_manifest(
     return plain
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row, launch: Launch | None, interpreter: dict[str, Any] | None) -> dict[str, Any]:
     again = {} if row.again_of is None else {"again_of": row.again_of}
-    return _factors(row) | again
+    return {**_factors(row, launch), **again, "interpreter": interpreter}
 
 
-def _factors(row: Row) -> dict[str, Any]:
+def _factors(row: Row, launch: Launch | None) -> dict[str, Any]:
+    """`variant` holds the factors that ran; `asked` those of the row's table that a stand-in changed, None for none."""
     plan = row.plan
     if plan is None:
-        return {"variant": {"name": row.variant}, "shape": {"name": row.shape}, "cpus": None}
+        return {"variant": {"name": row.variant}, "asked": None, "shape": {"name": row.shape}, "cpus": None}
+    asked = plan.variant.model_dump() if plan.variant else {}
+    ran = asked if launch is None else launch.row.model_dump()
     return {
-        "variant": {"name": plan.variant_name, **(plan.variant.model_dump() if plan.variant else {})},
+        "variant": {"name": plan.variant_name, **ran},
+        "asked": {key: value for key, value in asked.items() if value != ran[key]} or None,
         "shape": {"name": plan.shape_name, **(plan.shape.model_dump() if plan.shape else {})},
         "cpus": None
         if plan.cpus is None

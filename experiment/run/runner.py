@@ -111,8 +111,8 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
         for disturbance in disturbances(found):
             display.note(f"may disturb: {disturbance}")
         harness = describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}
-        interpreters = {runner.row.label: runner.interpreter for runner in runners}
-        manifest = make_manifest(campaign, started, machine, harness, interpreters, as_facts(found), notes)
+        prepared = {runner.row.label: (runner.launch, runner.interpreter) for runner in runners}
+        manifest = make_manifest(campaign, started, machine, harness, prepared, as_facts(found), notes)
         if resumed is None:
             folder = RunFolder.create(campaign.results, campaign.name, started)
             folder.write_manifest(manifest)

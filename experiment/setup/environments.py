@@ -15,10 +15,10 @@ from pathlib import Path
 from experiment.setup.commands import run
 from experiment.setup.facts import Interpreter, Request, signature
 from experiment.setup.failures import Attempt, NotOnInterpreter, SetupError
-from experiment.setup.interpreters import found_here, real_steps, remember, remembered, search
+from experiment.setup.interpreters import come_since, real_steps, remember, remembered, search
 from experiment.setup.json_files import write_json
 from experiment.setup.places import Memory, Places, kept, locked
-from experiment.setup.tools import find_uv, present_uv, uv_environment
+from experiment.setup.tools import find_uv, uv_environment
 
 _INSTALL_LIMIT_S = 900
 
@@ -86,11 +86,9 @@ def _interpreter(
         chosen = search(request, steps, memory, report, allow_stand_in=allow_stand_in)
     else:
         chosen, others_came_or_went = known
-        uv = present_uv(places) if others_came_or_went else None
-        if uv is not None:  # the real one may have come; look, but ask no network
-            steps = real_steps(places, uv, report, allow_stand_in=False)
-            chosen = found_here(request, steps) or chosen
-    remember(chosen, places, memory)
+        if others_came_or_went:
+            chosen = come_since(chosen, request, places, report)
+    remember(chosen, places, memory, report)
     return chosen
 
 
@@ -147,9 +145,8 @@ def _make(environment: str, chosen: Interpreter, places: Places, report: Callabl
         )
         without_wheel = re.search(r"(\S+==\S+) has no usable wheels", finished.stderr)
         if not finished.ok and without_wheel:
-            short = ".".join(chosen.version.split(".")[:2]) + ("t" if chosen.free_threaded else "")
             raise NotOnInterpreter(
-                f"{environment} is not on {short}: {without_wheel[1]} has no wheel for it",
+                f"{environment} is not on {chosen.series}: {without_wheel[1]} has no wheel for it",
                 ways_out=(f"use a real CPython {chosen.requested}",) if chosen.stand_in else (),
             )
         if not finished.ok:

@@ -127,6 +127,17 @@ class Interpreter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "tag", f"{self.version}{'t' if self.free_threaded else ''}")
 
+    @property
+    def age(self) -> tuple[list[int], list[str]]:
+        """Sorts as versions are released: 3.14.0rc2, 3.14.0, 3.14.7."""
+        parts = re.findall(r"\d+|[a-z]+", self.version)
+        return [int(part) for part in parts[:3]], parts[3:] or ["release"]
+
+    @property
+    def series(self) -> str:
+        """As a row would name it: "3.13t"."""
+        return f"{self.version.rpartition('.')[0]}{'t' if self.free_threaded else ''}"
+
     @classmethod
     def from_facts(cls, request: Request, facts: dict[str, Any], source: str) -> "Interpreter":
         return cls(

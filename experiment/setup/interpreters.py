@@ -1,4 +1,4 @@
-"""The order in which an interpreter is looked for, and what is remembered of it.
+"""The order in which an interpreter is looked for, what is remembered of it, and what takes its place later.
 
 What each step does in detail lives elsewhere: `present` looks, `debian` and `source_build` build.
 """
@@ -16,7 +16,7 @@ from experiment.setup.commands import Report, run
 from experiment.setup.facts import Interpreter, Request, describe, signature
 from experiment.setup.failures import Attempt, SetupError, Unavailable
 from experiment.setup.places import Memory, Places
-from experiment.setup.tools import uv_environment
+from experiment.setup.tools import present_uv, uv_environment
 
 RETRY_VARIABLE = "LAB_RETRY"
 _INSTALL_LIMIT_S = 180
@@ -100,6 +100,27 @@ def found_here(request: Request, steps: Steps) -> Interpreter | None:
     return Interpreter.from_facts(request, facts, facts.get("source", "uv python find"))
 
 
+def come_since(chosen: Interpreter, request: Request, places: Places, report: Report) -> Interpreter:
+    """What has come to this machine and is better than `chosen`, else `chosen`; no network.
+
+    Of an exact answer that is a newer one first on PATH; of a stand-in, the exact one or a newer stand-in anywhere.
+    """
+    if not chosen.stand_in:
+        first = present.first_on_path(request)
+        fitting = [] if first is None else [first]
+    else:
+        uv = present_uv(places)
+        exact = None if uv is None else found_here(request, real_steps(places, uv, report, allow_stand_in=False))
+        if exact is not None:
+            return exact
+        fitting = [one for one in present.present(places) if request.mismatch(one, allow_older=True) is None]
+    for facts in fitting[:1]:
+        found = Interpreter.from_facts(request, facts, "already there")
+        if found.age > chosen.age:
+            return found
+    return chosen
+
+
 def stand_in_line(found: Interpreter) -> str:
     return (
         f"using CPython {found.tag} at {found.executable} in place of {found.requested} ({found.source}); "
@@ -173,10 +194,7 @@ def real_steps(places: Places, uv: Path, report: Report, *, allow_stand_in: bool
 def remembered(
     request: Request, places: Places, memory: Memory, *, allow_stand_in: bool
 ) -> tuple[Interpreter, bool] | None:
-    """The interpreter an earlier search chose, while its file is unchanged; and whether others have come or gone since.
-
-    The second value is False for an exact answer: nothing could be better.
-    """
+    """The interpreter an earlier search chose, while its file is unchanged; whether others have come or gone since."""
     record = memory.chosen(str(request))
     if record is None:
         return None
@@ -185,10 +203,11 @@ def remembered(
         return None
     if chosen.stand_in and (not allow_stand_in or os.environ.get(RETRY_VARIABLE)):
         return None
-    return chosen, chosen.stand_in and present.landscape(places) != record["landscape"]
+    return chosen, present.landscape(places) != record["landscape"]
 
 
-def remember(chosen: Interpreter, places: Places, memory: Memory) -> None:
+def remember(chosen: Interpreter, places: Places, memory: Memory, report: Report) -> None:
+    """Keep the choice for later; where it was another before, say so."""
     interpreter = asdict(chosen)
     del interpreter["tag"]  # follows from the rest
     record = {
@@ -196,4 +215,11 @@ def remember(chosen: Interpreter, places: Places, memory: Memory) -> None:
         "signature": signature(chosen.executable),
         "landscape": present.landscape(places),
     }
+    before = memory.chosen(chosen.requested)
+    if before is not None and any(before[key] != record[key] for key in ("interpreter", "signature")):
+        was = Interpreter(**before["interpreter"])
+        report(
+            f"CPython {chosen.requested}: from {was.tag} at {was.executable} to {chosen.tag} at {chosen.executable}; "
+            "environments on it are made again"
+        )
     memory.choose(chosen.requested, record)

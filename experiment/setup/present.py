@@ -6,10 +6,11 @@ Looks at PATH, uv's folder, pyenv's, our own cache and the Python that runs this
 import hashlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiment.setup.facts import OLDEST_MINOR, describe, signature
+from experiment.setup.facts import OLDEST_MINOR, Request, describe, signature
 from experiment.setup.failures import Unavailable
 from experiment.setup.places import Places
 
@@ -25,18 +26,38 @@ def _uv_folder() -> Path:
     return Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or f"{data}/uv/python")
 
 
+def _on_path(names: Iterable[str]) -> list[Path]:
+    return _programs(Path(folder, name) for folder in os.get_exec_path() for name in names)
+
+
+def _programs(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in dict.fromkeys(paths) if path.is_file() and os.access(path, os.X_OK)]
+
+
 def _candidates(places: Places) -> list[Path]:
-    found = [Path(folder, name) for folder in os.get_exec_path() for name in _NAMES]
+    found = _on_path(_NAMES)
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for folder in (_uv_folder(), pyenv, places.interpreters):
         found += sorted(folder.glob("*/bin/python3"))
-    return [path for path in dict.fromkeys(found) if path.is_file() and os.access(path, os.X_OK)]
+    return _programs(found)
 
 
 def landscape(places: Places) -> str:
     """Changes when an interpreter comes, goes or is replaced; costs a few file look-ups and runs nothing."""
     seen = "\n".join(f"{path} {signature(path)}" for path in _candidates(places))
     return hashlib.sha256(seen.encode()).hexdigest()[:16]
+
+
+def first_on_path(request: Request) -> dict[str, Any] | None:
+    """Facts (see `describe`) of the first on PATH that is exactly what is asked for; None where none is."""
+    for path in _on_path((f"python{request}", "python3")):
+        try:
+            facts = describe(path)
+        except Unavailable:
+            continue
+        if request.mismatch(facts) is None:
+            return facts
+    return None
 
 
 def present(places: Places) -> list[dict[str, Any]]:

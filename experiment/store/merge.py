@@ -84,7 +84,7 @@ def _by_request(run: Manifest) -> dict[str, dict[str, Any]]:
     for row in run["rows"].values():
         if row["interpreter"] is not None and "interpreter" in row["variant"]:
             facts = row["interpreter"]
-            found[row["variant"]["interpreter"]] = {
+            found[facts.get("requested") or row["variant"]["interpreter"]] = {
                 key: facts.get(key) for key in ("version", "compiler", "pgo", "lto")
             }
     return found

@@ -21,7 +21,10 @@ class StoredRow:
 
     name: str
     facts: Mapping[str, Any]
-    """Of the manifest: variant, shape, cpus, interpreter (None where there is none)."""
+    """Of the manifest: variant, asked, shape, cpus, interpreter (None where there is none).
+
+    `variant` has the factors that ran, `asked` those of the row's table that a stand-in changed. Older runs have the
+    table's factors and no `asked`."""
     verdict: Mapping[str, Any]
     """Conformance, bracket, why it ended or was refused."""
     points: tuple[Point, ...]

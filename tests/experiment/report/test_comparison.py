@@ -155,6 +155,14 @@ def test_rows_of_one_environment_must_have_the_same_packages() -> None:
     assert differences({"a": one, "b": other}) == ["packages of granian on 3.14 granian: a has '2.8.7', b has '2.8.6'"]
 
 
+def test_rows_that_asked_for_one_interpreter_must_have_found_the_same() -> None:
+    one, other = manifest({"gil": "cpuset-1"}), manifest({"gil-h1": "cpuset-1"})
+    found = other["rows"]["gil-h1"]
+    found["variant"]["interpreter"] = "3.11"
+    found["interpreter"] = interpreter(version="3.11.2", requested="3.14")
+    assert differences({"a": one, "b": other}) == ["interpreter 3.14 version: a has '3.14.7', b has '3.11.2'"]
+
+
 def test_unlike_runs_refuse_to_merge(tmp_path: Path) -> None:
     other = manifest({"gil": "cpuset-1"})
     other["machine"]["cpus"] = 64

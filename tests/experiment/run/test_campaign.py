@@ -1,6 +1,7 @@
 """A campaign's rows in turn, its refusals, and taking it up again, with the measuring left out."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from experiment.ask.config import load_config
 from experiment.ask.plan import Plan
 from experiment.ask.schema import ConfigError
 from experiment.host import ShapeRefused
-from experiment.run import runner
+from experiment.run import launch, runner
 from experiment.run.campaign import make_campaign
 from experiment.run.launch import Launch
 from experiment.run.progress import Display, Stage
-from experiment.setup import SetupError, write_json
+from experiment.setup import Environment, Interpreter, NotOnInterpreter, SetupError, write_json
 from experiment.store.folders import PointFolder
 from experiment.store.runs import StoredRun, read_run
 from tests.experiment.invented import interpreter, point
@@ -80,6 +81,34 @@ def test_after_the_costs_every_row_climbs_its_own_ladder(tmp_path: Path, taken: 
         assert str(row.bracket).startswith("confirmed ")
         assert " ↔ solid fail " in str(row.bracket)
         assert row.verdict["ended"] == "the edge is found"
+
+
+def test_a_row_is_stored_with_the_factors_that_ran_and_what_was_asked_beside(
+    tmp_path: Path, taken: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Path(sys.executable)
+
+    def ensure(environment: str, asked: str, **_: Any) -> Environment:
+        free = asked.endswith("t")
+        if free and environment == "granian":
+            raise NotOnInterpreter("granian is not on 3.13t: granian==1 has no wheel for it")
+        version = "3.13.5" if free else "3.14.7"
+        found = Interpreter(asked, str(here), version, free_threaded=free, stand_in=free, source="already there")
+        return Environment(environment, here, found)
+
+    monkeypatch.setattr(launch, "ensure", ensure)
+    monkeypatch.setattr(runner, "prepare", launch.prepare)
+    gil, mt, st_ft = (row.facts for row in carry_out(tmp_path, ask("gil", "mt", "st-ft", sessions=(200,))).rows)
+    assert [mt["variant"][name] for name in ("interpreter", "environment", "loop")] == [
+        "3.13t",
+        "granian-3.13t",
+        "asyncio",
+    ]
+    assert mt["asked"] == {"interpreter": "3.14t", "environment": "granian", "loop": "uvloop"}
+    assert (mt["interpreter"]["tag"], mt["interpreter"]["requested"]) == ("3.13.5t", "3.14t")
+    # A row that ran as asked, and one that did not run at all.
+    assert (gil["variant"], gil["asked"]) == ({"name": "gil", **CONFIG.variants["gil"].model_dump()}, None)
+    assert (st_ft["variant"]["interpreter"], st_ft["asked"], st_ft["interpreter"]) == ("3.14t", None, None)
 
 
 def test_a_row_that_cannot_run_is_stored_with_its_reason(

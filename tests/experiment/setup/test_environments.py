@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,22 @@ def test_an_unknown_environment_lists_the_known_ones(setup: Setup) -> None:
         setup("gill")
 
 
+Newer = Callable[[str, int], Path]
+
+
+@pytest.fixture
+def newer(program: Program) -> Newer:
+    """Puts a Python of this test's minor version on PATH that states another patch release: newer(name, micro)."""
+
+    def put(name: str, micro: int) -> Path:
+        other = f"'version': '{HERE}.{micro}', 'version_info': [3, {sys.version_info.minor}, {micro}]"
+        state = f"import json, sys; facts = json.load(sys.stdin); own = sys.argv[1]; facts |= {{{other}}}"
+        own = "facts |= {'executable': own, 'base_executable': own}; print(json.dumps(facts))"
+        return program(name, f'{sys.executable} "$@" | {sys.executable} -c "{state}; {own}" "$0"\n')
+
+    return put
+
+
 # The running Python is older than this: here it can only stand in.
 NEWER = f"3.{sys.version_info.minor + 1}"
 
@@ -138,6 +155,53 @@ def test_when_others_come_the_exact_one_is_looked_for_without_the_network(setup:
     assert not any(line.startswith(("python install", "venv")) for line in asked)
     setup(interpreter=NEWER)
     assert setup.asked() == []
+
+
+def test_a_newer_one_first_on_path_is_used_from_the_next_run_on(setup: Setup, newer: Newer) -> None:
+    was = setup().interpreter
+    setup.asked()
+    setup.said.clear()
+    path = newer(f"python{HERE}", 98)
+    made = setup()
+    assert (made.interpreter.executable, made.interpreter.version) == (str(path), f"{HERE}.98")
+    change = (
+        f"CPython {HERE}: from {was.tag} at {was.executable} to {HERE}.98 at {path}; environments on it are made again"
+    )
+    assert setup.said[0] == change
+    asked = setup.asked()
+    assert any(line.startswith("venv") and f"--python {path}" in line for line in asked)
+    assert any(line.startswith("pip install") for line in asked)
+    assert not any(line.startswith("python") for line in asked)
+    setup.said.clear()
+    assert setup() == made
+    assert (setup.asked(), setup.said) == ([], [])
+    # An upgrade in place is a change as well.
+    (setup.uv.parent / "found").write_text(str(newer(f"python{HERE}", 99)))
+    assert setup().interpreter.version == f"{HERE}.99"
+    assert f"CPython {HERE}: from {HERE}.98 at {path} to {HERE}.99 at {path}; " in setup.said[0]
+
+
+@pytest.mark.parametrize("micro", [97, 98])
+def test_one_first_on_path_that_is_no_newer_changes_nothing(setup: Setup, newer: Newer, micro: int) -> None:
+    (setup.uv.parent / "found").write_text(str(newer("chosen", 98)))
+    made = setup()
+    setup.asked()
+    setup.said.clear()
+    newer(f"python{HERE}", micro)
+    assert setup() == made
+    assert (setup.asked(), setup.said) == ([], [])
+
+
+def test_a_newer_stand_in_takes_the_place_of_an_older_one_and_nothing_is_built(setup: Setup, newer: Newer) -> None:
+    (setup.uv.parent / "found").write_text("")
+    setup(interpreter=NEWER)
+    setup.asked()
+    setup.said.clear()
+    path = newer(f"python{HERE}", 98)
+    made = setup(interpreter=NEWER)
+    assert (made.interpreter.executable, made.interpreter.stand_in) == (str(path), True)
+    assert f"to {HERE}.98 at {path}" in setup.said[0]
+    assert not any(line.startswith("python install") for line in setup.asked())
 
 
 FREE = Interpreter("3.14t", sys.executable, "3.13.5", free_threaded=True, stand_in=True, source="Debian source build")

@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,12 @@ def test_the_signature_follows_the_file(tmp_path: Path) -> None:
     assert first == signature(file)
     os.utime(file, ns=(1, 1))
     assert signature(file) != first
+
+
+def test_versions_sort_as_they_are_released() -> None:
+    released = ["3.13.14", "3.14.0a7", "3.14.0b1", "3.14.0rc2", "3.14.0", "3.14.9", "3.14.10"]
+    found = [
+        Interpreter.from_facts(Request.parse("3.14"), made_up("3.14.0") | {"version": one}, "") for one in released
+    ]
+    assert all(one.age < later.age for one, later in pairwise(found))
+    assert [one.series for one in found[:2]] == ["3.13", "3.14"]

@@ -144,7 +144,7 @@ def test_a_choice_holds_until_its_file_changes(places: Places, memory: Memory, t
     request = Request.parse("3.14")
     facts = made_up("3.14.7", base_executable=str(executable))
     found = search(request, Machine(find=facts).steps, memory, print, allow_stand_in=True)
-    interpreters.remember(found, places, memory)
+    interpreters.remember(found, places, memory, print)
     assert interpreters.remembered(request, places, memory, allow_stand_in=False) == (found, False)
     assert interpreters.remembered(Request.parse("3.14t"), places, memory, allow_stand_in=True) is None
     executable.write_text("two, upgraded")
