@@ -8,6 +8,7 @@ from experiment.ask import ConfigError
 from experiment.setup import CHECKOUT, read_json, write_json
 from experiment.store import MACHINE_KEYS, read_run, write_evidence
 from profiles.cliff.gap import Gap, take_apart
+from profiles.cliff.rates import counts_of
 
 FOLDER = Path("notebooks") / "findings" / "cliff"
 EVIDENCE = "cliff.json"
@@ -48,6 +49,18 @@ def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS}
 
 
+def _earlier(kept: Mapping[str, Any] | None, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Stalls and frames of every cell of the runs that were kept before, oldest first: what a new run does not show
+    again was seen all the same."""
+    if kept is None:
+        return []
+    runs: list[dict[str, Any]] = list(kept.get("earlier", []))
+    if kept["started"] != evidence["started"]:
+        counts = {name: counts_of(cell) for name, cell in kept["cells"].items() if cell["turns"]}
+        runs.append({"started": kept["started"], "counts": counts})
+    return runs
+
+
 def read_evidence(root: Path = CHECKOUT) -> tuple[dict[str, Any], Gap | None]:
     """What is committed: cells and points, and the gap between mt and gil where that was measured.
 
@@ -70,7 +83,7 @@ def keep(cliff: Path | None, gap: Path | None, root: Path = CHECKOUT) -> list[Pa
         evidence = read_json(cliff / EVIDENCE)
         if evidence is None or not evidence["finished"]:
             raise ConfigError(f"{cliff}: expected the folder of a finished `make cliff`")
-        write_json(folder / CELLS, compact(evidence))
+        write_json(folder / CELLS, compact(evidence) | {"earlier": _earlier(read_json(folder / CELLS), evidence)})
         written.append(folder / CELLS)
     if gap is not None:
         run = read_run(gap)

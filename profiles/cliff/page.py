@@ -10,7 +10,7 @@ from typing import Any
 from experiment.report import markdown
 from profiles.cliff import hazard, race_model
 from profiles.cliff.gap import Gap
-from profiles.cliff.rates import HEADINGS, VERSIONS, WHY, CellRate, Evidence, cell_rates, per_million
+from profiles.cliff.rates import HEADINGS, VERSIONS, WHY, CellRate, Evidence, cell_rates, earlier_rates, per_million
 
 PUBLIC_STALLS, PUBLIC_FRAMES, PUBLIC_SECONDS, PUBLIC_SESSIONS = 2, 800_000, 86.0, 180
 """Of the public benchmark's free-threaded row (websocket-stt-bench): what it saw at 190 sessions, and its ceiling."""
@@ -253,6 +253,10 @@ def _against(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
         lines.append(
             "So `mt` is not needed for the stall: a Rust thread and one Python thread on two cores are enough."
         )
+    lines += [
+        f"{name} did not stall this time. It did on {day}: {rate} frames. So it is not excluded, only rare."
+        for day, name, rate in earlier_rates(evidence)
+    ]
     one = cells.get("2.7.4 one core")
     if one is not None and one.rate.events and one.ratio is not None:
         rarer = "only makes it rarer" if one.ratio.high < 1 else "and does not show to make it rarer"

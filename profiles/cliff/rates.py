@@ -66,7 +66,7 @@ HEADINGS = (
 
 def cell_rates(evidence: Evidence) -> list[CellRate]:
     """Every cell that ran, the reference first as it stands in the file."""
-    counts = {name: _counts(cell) for name, cell in evidence["cells"].items() if cell["turns"]}
+    counts = {name: counts_of(cell) for name, cell in evidence["cells"].items() if cell["turns"]}
     settings = evidence["settings"]
     reference = hazard.poisson_rate(*counts[settings["reference"]])
     found = []
@@ -98,8 +98,20 @@ def per_million(rate: hazard.PoissonRate) -> str:
     return f"{rate.rate * 1e6:.3g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.3g})"
 
 
-def _counts(cell: Mapping[str, Any]) -> tuple[int, float]:
+def counts_of(cell: Mapping[str, Any]) -> tuple[int, float]:
+    """Stalls and acknowledged frames of a cell, over its turns."""
     return sum(turn["stalls"] for turn in cell["turns"]), sum(turn["frames"] for turn in cell["turns"])
+
+
+def earlier_rates(evidence: Evidence) -> list[tuple[str, str, hazard.PoissonRate]]:
+    """Of the cells that did not stall: when an earlier run saw them stall, the cell, and its rate then."""
+    still = {cell.name for cell in cell_rates(evidence) if not cell.rate.events}
+    return [
+        (str(run["started"])[:10], name, hazard.poisson_rate(stalls, frames))
+        for run in evidence.get("earlier", [])
+        for name, (stalls, frames) in run["counts"].items()
+        if stalls and name in still
+    ]
 
 
 def verdict(rate: hazard.PoissonRate, ratio: hazard.RateRatio | None, fraction: float) -> str:

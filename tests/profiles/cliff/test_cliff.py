@@ -7,11 +7,11 @@ import pytest
 
 from experiment.ask.config import load_config
 from experiment.ask.schema import ConfigError
-from experiment.setup import CHECKOUT
+from experiment.setup import CHECKOUT, write_json
 from experiment.store.runs import read_run
 from profiles.__main__ import GENERATED
 from profiles.cliff import hazard
-from profiles.cliff.evidence import compact, keep, read_evidence
+from profiles.cliff.evidence import EVIDENCE, compact, keep, read_evidence
 from profiles.cliff.figures import draw_all
 from profiles.cliff.gap import take_apart
 from profiles.cliff.page import page, point_lines
@@ -178,6 +178,19 @@ def test_a_point_without_an_acknowledged_frame_has_no_rate() -> None:
     point["load"] = {"frames": {"sent": 10, "answered": 0}, "newest_ms": None, "stalls": None}
     assert point_lines(changed)[0][-1] == "no frame was acknowledged"
     assert "nothing added" not in page(changed, None, [], None)
+
+
+def test_a_stall_that_an_earlier_run_saw_is_not_forgotten(tmp_path: Path) -> None:
+    for started, stalls in (("2026-11-24", 3), ("2026-11-25", 0), ("2026-11-26", 0)):
+        changed = evidence() | {"started": started}
+        changed["cells"]["2.7.4 one core"] = cell(stalls, 500_000)
+        write_json(tmp_path / "run" / EVIDENCE, changed)
+        keep(tmp_path / "run", None, tmp_path)
+        keep(tmp_path / "run", None, tmp_path)  # publishing twice adds nothing
+    found, _ = read_evidence(tmp_path)
+    assert [run["started"] for run in found["earlier"]] == ["2026-11-24", "2026-11-25"]
+    text = page(found, None, [], None)
+    assert text.count("2.7.4 one core did not stall this time. It did on 2026-11-24: 3 in 500,000") == 1
 
 
 def test_a_cell_that_broke_off_keeps_what_it_saw() -> None:
