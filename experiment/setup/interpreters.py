@@ -106,19 +106,17 @@ def come_since(chosen: Interpreter, request: Request, places: Places, report: Re
     Of an exact answer that is a newer one first on PATH; of a stand-in, the exact one or a newer stand-in anywhere.
     """
     if not chosen.stand_in:
-        first = present.first_on_path(request)
-        fitting = [] if first is None else [first]
+        facts = present.first_on_path(request)
     else:
         uv = present_uv(places)
         exact = None if uv is None else found_here(request, real_steps(places, uv, report, allow_stand_in=False))
         if exact is not None:
             return exact
-        fitting = [one for one in present.present(places) if request.mismatch(one, allow_older=True) is None]
-    for facts in fitting[:1]:
-        found = Interpreter.from_facts(request, facts, "already there")
-        if found.age > chosen.age:
-            return found
-    return chosen
+        fitting = (one for one in present.present(places) if request.mismatch(one, allow_older=True) is None)
+        facts = next(fitting, None)
+    if facts is None:
+        return chosen
+    return max(chosen, Interpreter.from_facts(request, facts, "already there"), key=lambda one: one.age)
 
 
 def stand_in_line(found: Interpreter) -> str:

@@ -255,7 +255,7 @@ def _against(evidence: Evidence, cells: Mapping[str, CellRate]) -> str:
         )
     lines += [
         f"{name} did not stall this time. It did on {day}: {rate} frames. So it is not excluded, only rare."
-        for day, name, rate in earlier_rates(evidence)
+        for day, name, rate in earlier_rates(evidence, cells)
     ]
     one = cells.get("2.7.4 one core")
     if one is not None and one.rate.events and one.ratio is not None:

@@ -103,9 +103,9 @@ def counts_of(cell: Mapping[str, Any]) -> tuple[int, float]:
     return sum(turn["stalls"] for turn in cell["turns"]), sum(turn["frames"] for turn in cell["turns"])
 
 
-def earlier_rates(evidence: Evidence) -> list[tuple[str, str, hazard.PoissonRate]]:
+def earlier_rates(evidence: Evidence, cells: Mapping[str, CellRate]) -> list[tuple[str, str, hazard.PoissonRate]]:
     """Of the cells that did not stall: when an earlier run saw them stall, the cell, and its rate then."""
-    still = {cell.name for cell in cell_rates(evidence) if not cell.rate.events}
+    still = {name for name, cell in cells.items() if not cell.rate.events}
     return [
         (str(run["started"])[:10], name, hazard.poisson_rate(stalls, frames))
         for run in evidence.get("earlier", [])

@@ -124,7 +124,7 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
                         _refuse(cells[name], name, error, display)
                         continue
                 cells[name]["turns"].append(_kept(turn))
-                display.note(f"{title}: {turn.stalls} stalls in {turn.frames:,} frames{_kinds(turn)}{_others(turn)}")
+                display.note(f"{title}: {turn.stalls} stalls in {turn.frames:,} frames{_summary(turn)}")
                 write_json(folder.path / EVIDENCE, evidence)
         for point in cliff.points:
             evidence["points"].append(await _point(run, config, point, folder, display))
@@ -196,14 +196,15 @@ def _kept(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _kinds(turn: Turn) -> str:
-    kinds = Counter(finding["kind"] for look in turn.findings for finding in look)
-    return "".join(f"; {kind} × {count} in {len(turn.findings)} looks" for kind, count in kinds.items())
+def _kinds(looks: list[list[dict[str, Any]]], where: str) -> str:
+    kinds = Counter(finding["kind"] for look in looks for finding in look)
+    return "".join(f"; {kind} × {count}{where}" for kind, count in kinds.items())
 
 
-def _others(turn: Turn) -> str:
-    """What happened to connections besides stalls."""
-    said = f"; {turn.recovered} recovered" if turn.recovered else ""
+def _summary(turn: Turn) -> str:
+    """What its looks found, and what happened to connections besides stalls."""
+    said = _kinds(turn.findings, f" in {len(turn.findings)} looks")
+    said += f"; {turn.recovered} recovered" if turn.recovered else ""
     said += f"; {len(turn.closed)} closed by the server, the first: {turn.closed[0]}" if turn.closed else ""
     return said + (f"; ended after {turn.seconds:.0f} s: {turn.gone}" if turn.gone else "")
 
@@ -229,10 +230,9 @@ async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder
     load = point["load"] or {}
     findings = (around.facts or {}).get("findings", [])
     stalls = (load.get("stalls") or {}).get("never_recovered", 0)
-    named = "; ".join(f"{kind} × {count}" for kind, count in Counter(found["kind"] for found in findings).items())
     display.note(
         f"{title}: {stalls} stalled, {(load.get('frames') or {}).get('answered', 0):,} frames, newest p50 "
-        f"{(load.get('newest_ms') or {}).get('p50')} ms{named and f'; {named}'}"
+        f"{(load.get('newest_ms') or {}).get('p50')} ms{_kinds([findings], '')}"
     )
     looks = read_json(place.path / "forensics.json")
     return {

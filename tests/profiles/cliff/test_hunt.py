@@ -47,9 +47,7 @@ def server(
                     bursts += 1
                     if number == 1 and bursts == ends_at:
                         if and_takes_no_more:
-                            listener.shutdown(socket.SHUT_RDWR)
-                            accepting.join()
-                            listener.close()
+                            stop_accepting()
                         if not end(connection):
                             return
                     if number > all_silent or falls_silent_at is None or bursts < falls_silent_at:
@@ -67,6 +65,11 @@ def server(
             connection.close() if "RST" in way else connection.shutdown(socket.SHUT_RDWR)
         return way == "late"
 
+    def stop_accepting() -> None:
+        listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+        listener.close()
+
     def accept() -> None:
         while True:
             try:
@@ -83,9 +86,7 @@ def server(
         yield listener.getsockname()[1]
     finally:
         if listener.fileno() >= 0:
-            listener.shutdown(socket.SHUT_RDWR)
-            accepting.join()
-            listener.close()
+            stop_accepting()
         for connection in connections:
             with suppress(OSError):  # its client has gone already
                 connection.shutdown(socket.SHUT_RDWR)
