@@ -46,6 +46,8 @@ class Report:
     """How far the client fell behind its own schedule."""
     answered_rate: float | None = None
     """Answers per second from the first answer until the last request was sent: neither start nor drain counts."""
+    latency_mean_ms: float | None = None
+    """From a request's last byte given to the transport to its answer; None unless each was answered."""
 
 
 @dataclass
@@ -60,6 +62,7 @@ class Job:
         self._expected = predict(self.body, CPU_PASSES).to_json()
         self._outstanding = 0
         self._done = asyncio.Event()
+        self.answers_s = 0.0  # the sum of all answers' moments
 
     def expect(self, requests: int) -> asyncio.Event:
         """Before the first of them is sent; the event is set when each has been answered."""
@@ -69,6 +72,7 @@ class Job:
     def answer(self, body: bytes) -> None:
         if self.first_answer_s is None:
             self.first_answer_s = time.monotonic()
+        self.answers_s += time.monotonic() - self.first_answer_s
         if body == self._expected:
             self.report.answered += 1
         else:
@@ -239,14 +243,14 @@ async def offer(client: Client, job: Job, rate: float, seconds: float) -> Report
     total = round(rate * seconds)
     all_answered = job.expect(total)
     due_s = time.monotonic() + SLOT_S + np.arange(total) / rate
-    lateness_s = np.empty(total)
+    sent_s = np.empty(total)
     sent = 0
     while sent < total:
         now_s = time.monotonic()
         upto = int(np.searchsorted(due_s, now_s, side="right"))
         for k in range(sent, upto):
             client.send()
-            lateness_s[k] = time.monotonic() - due_s[k]
+            sent_s[k] = time.monotonic()
         sent = upto
         await asyncio.sleep(SLOT_S)
     report = job.report
@@ -255,7 +259,10 @@ async def offer(client: Client, job: Job, rate: float, seconds: float) -> Report
         report.answered_rate = report.answered / (time.monotonic() - job.first_answer_s)
     with suppress(TimeoutError):
         await asyncio.wait_for(all_answered.wait(), DRAIN_S)
-    report.lateness_p99_ms = float(np.percentile(lateness_s, 99, method="inverted_cdf") * 1000)
+    report.lateness_p99_ms = float(np.percentile(sent_s - due_s, 99, method="inverted_cdf") * 1000)
+    if job.first_answer_s is not None and report.answered == total:
+        # The mean of differences is the difference of means: no request needs to be told from another.
+        report.latency_mean_ms = float(job.first_answer_s + job.answers_s / total - sent_s.mean()) * 1000
     return report
 
 

@@ -22,6 +22,7 @@ from granian.rsgi import HTTPProtocol, Scope
 from granian.server.embed import Server
 
 from simulator.control import BadBehaviour, Behaviour, Control, reset_connection
+from simulator.due import DuePredictions
 from simulator.service_time import ServiceTimeModel, ServiceTimeSettings
 from simulator.stats import Stats
 from simulator.stub import OddBody, predict
@@ -60,6 +61,7 @@ class Simulator:
         self.settings = settings
         self.stats = Stats()
         self.control = Control() if settings.control else None
+        self._predictions = DuePredictions()
         self._service_time = ServiceTimeModel(settings.service_time, settings.seed)
         self._slots = asyncio.Semaphore(settings.max_concurrent)  # wakes its waiters in the order they came
 
@@ -117,7 +119,6 @@ class Simulator:
             try:
                 started_s = time.monotonic()
                 lag_s = stats.loop_lag_latest_s
-                answer = predict(body, _cpu_passes(passes)).to_json()
                 status = 200
                 drawn_s = self._service_time.draw_s()
                 if behaviour is not None:
@@ -125,14 +126,17 @@ class Simulator:
                         await proto.client_disconnect()
                         return None
                     status = behaviour.status
-                    answer = behaviour.answer(answer)
                     if behaviour.delay_ms is not None:
                         drawn_s = behaviour.delay_ms / 1000
+                pending = self._predictions.add(body, _cpu_passes(passes), started_s + drawn_s)
 
                 await asyncio.sleep(started_s + drawn_s - time.monotonic())
-                if behaviour is not None and behaviour.reset:
-                    reset_connection(scope.client)
-                    return None
+                answer = self._predictions.result(pending).to_json()
+                if behaviour is not None:
+                    if behaviour.reset:
+                        reset_connection(scope.client)
+                        return None
+                    answer = behaviour.answer(answer)
                 proto.response_bytes(status, JSON_HEADERS, answer)
                 stats.answered += 1
                 stats.overshoot.record_s(time.monotonic() - started_s - drawn_s + lag_s)

@@ -49,6 +49,7 @@ MOST_MODULES = 15
 """Side by side in a folder."""
 
 PURE = (
+    "simulator.due",
     "simulator.stub",
     "simulator.service_time",
     "loadgen.schedule",

@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -58,14 +59,10 @@ async def run_point(
         else:
             address = plan.target
         roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
-        watch = _Watch(roles, plan, sessions, folder, stage, observer)
+        watch = _Watch(roles, plan, sessions, folder, infer_port, stage, observer)
         watch.harness_faults += lost_groups(run.host.writable, [role.group for role in roles.values()])
         await watch.follow()
-        try:
-            simulator = await get_json(LOOPBACK, infer_port, "/stats")
-        except ProbeError:
-            simulator = None
-        return _summarise(plan, sessions, folder, watch, simulator, speed)
+        return _summarise(plan, sessions, folder, watch, speed)
 
 
 def lost_groups(cgroups_writable: bool, groups: Sequence[RoleGroup]) -> list[str]:
@@ -84,6 +81,7 @@ class _Watch:
         plan: Plan,
         sessions: int,
         folder: PointFolder,
+        infer_port: int,
         stage: Stage,
         observer: Observer | None,
     ) -> None:
@@ -92,10 +90,13 @@ class _Watch:
         self.gateway_faults: list[str] = []
         self.harness_faults: list[str] = []
         self.marks: dict[str, dict[str, Snapshot]] = {}
+        self.simulator: dict[str, Any] | None = None
+        """Its figures when the load had ended; None where it did not answer."""
         self.sampler = Sampler(groups, folder.resources)
         self._roles = roles
         self._plan = plan
         self._sessions = sessions
+        self._infer_port = infer_port
         self._stage = stage
         self._observer = observer
 
@@ -113,15 +114,25 @@ class _Watch:
                         self._event(event := json.loads(line))
                         if event["event"] == "phase":
                             observations.start_soon(self._observe, event["phase"])
+                            if event["phase"] == "verify":
+                                observations.start_soon(self._ask_simulator)
                         elif 0 < event["still"] < event["open"] and not self._saw_stall:
                             self._saw_stall = True
                             observations.start_soon(self._observe, "stall")
                 exit_ = await self._roles["loadgen"].wait()
                 if exit_.status != 0:
                     self.harness_faults.append(f"{exit_.how}: see {exit_.log.name}")
+                if "verify" not in self.marks:
+                    await self._ask_simulator()
             if limit.cancelled_caught:
                 self.harness_faults.append(f"the load generator did not end within {limit_s:.0f} s and was stopped")
             tasks.cancel_scope.cancel()
+
+    async def _ask_simulator(self) -> None:
+        """Its figures of the load, before the check of every partial takes the core that it shares with the load
+        generator: an overloaded gateway goes on asking it for seconds after the last session has ended."""
+        with suppress(ProbeError):
+            self.simulator = await get_json(LOOPBACK, self._infer_port, "/stats")
 
     async def _observe(self, phase: str) -> None:
         if self._observer is None:
@@ -178,11 +189,12 @@ def _summarise(
     sessions: int,
     folder: PointFolder,
     watch: _Watch,
-    simulator: dict[str, Any] | None,
     speed: dict[str, float] | None,
 ) -> dict[str, Any]:
     load = read_json(folder.loadgen / "summary.json")
-    verdict = judge(load, simulator, plan.config.slo, plan.config.harness, watch.gateway_faults, watch.harness_faults)
+    verdict = judge(
+        load, watch.simulator, plan.config.slo, plan.config.harness, watch.gateway_faults, watch.harness_faults
+    )
     windows = watch.windows()
     gateway = None
     if plan.target is None:
@@ -205,7 +217,7 @@ def _summarise(
         "gates": [asdict(gate) for gate in verdict.gates],
         "harness": [asdict(gate) for gate in verdict.harness],
         "load": load,
-        "simulator": simulator,
+        "simulator": watch.simulator,
         "gateway": gateway,
         "window": windows,
         "core_speed": speed,

@@ -16,6 +16,7 @@ GOOD = Point(
     cpu_us_per_request=200.0,
     overshoot_p50_ms=1.0,
     overshoot_p99_ms=2.0,
+    unseen_mean_ms=0.5,
     lateness_p99_ms=0.5,
 )
 
@@ -48,6 +49,8 @@ def test_measures_a_real_simulator(protocol: str) -> None:
     assert point.cpu_us_per_request is not None
     assert point.cpu_us_per_request > 50  # the arithmetic alone
     assert point.overshoot_p99_ms is not None
+    assert point.unseen_mean_ms is not None
+    assert -5 < point.unseen_mean_ms < 50  # a lag counted twice could make it negative
 
 
 @pytest.mark.parametrize("rates", ["fast", "0,100", ""])

@@ -135,6 +135,29 @@ def test_requests_past_the_limit_queue_in_order(simulator: Callable[..., int]) -
     assert stats["overshoot_ms"]["max"] < 100  # the wait for a slot is no overshoot
 
 
+def test_a_burst_of_requests_does_not_pay_for_its_answers_on_arrival(simulator: Callable[..., int]) -> None:
+    port = simulator("--model-delay-ms", "4000", "--batch-wait-max-ms", "0", "--sigma", "0", "--slow-probability", "0")
+    body, passes, requests = SECOND * 10, 64, 40
+    predict(body, passes)
+    before_s = time.process_time()
+    predict(body, passes)
+    alone_s = time.process_time() - before_s
+    (pid,) = (c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN")
+    process = psutil.Process(pid)
+    before = process.cpu_times()
+    client = H2Client(port)
+    try:
+        streams = [client.start("POST", "/infer", body, {"x-cpu-passes": str(passes)}) for _ in range(requests)]
+        while request_h1(port, "GET", "/stats").json["requests"] < requests:
+            pass
+        after = process.cpu_times()
+        answers = [client.next_answer()[1] for _ in streams]
+    finally:
+        client.close()
+    assert {answer.body for answer in answers} == {predict(body, passes).to_json()}
+    assert after.user + after.system - before.user - before.system < requests * alone_s / 2
+
+
 def test_a_thousand_streams_on_one_connection(simulator: Callable[..., int]) -> None:
     port = simulator("--model-delay-ms", "1500", "--batch-wait-max-ms", "0", "--sigma", "0", "--slow-probability", "0")
     client = H2Client(port)
@@ -202,4 +225,4 @@ def test_refuses_settings_that_make_no_sense() -> None:
 
 
 def test_the_compiled_stub_is_cached_in_the_checkout(fast: int) -> None:
-    assert list(Path(ROOT, "simulator", "__pycache__").glob("stub._run-*.nbc"))
+    assert list(Path(ROOT, "simulator", "__pycache__").glob("stub._checksums-*.nbc"))

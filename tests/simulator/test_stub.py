@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import service_time, stub
-from simulator.stub import OddBody, Prediction, predict
+from simulator.stub import LANES, OddBody, Prediction, predict, predict_together
 
 # fmt: off
 WORDS = (
@@ -100,4 +100,22 @@ def test_is_pure(module: object) -> None:
             imported.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module or "")
-    assert imported <= {"math", "typing", "dataclasses", "random", "numpy", "numba"}
+    assert imported <= {"math", "typing", "dataclasses", "random", "collections.abc", "numpy", "numpy.typing", "numba"}
+
+
+audio = st.lists(st.integers(-32768, 32767), min_size=1, max_size=60).map(
+    lambda each: struct.pack(f"<{len(each)}h", *each)
+)
+
+
+@settings(deadline=None)
+@given(st.lists(audio, min_size=1, max_size=LANES), st.integers(1, 6))
+def test_bodies_of_any_lengths_computed_together_get_what_each_gets_alone(bodies: list[bytes], passes: int) -> None:
+    assert predict_together(bodies, passes) == [slow_reference(body, passes) for body in bodies]
+
+
+def test_refuses_more_bodies_than_run_together() -> None:
+    with pytest.raises(ValueError, match="1 to 4 bodies, got 5"):
+        predict_together([b"\x00\x00"] * 5, 4)
+    with pytest.raises(OddBody, match=r"got 1$"):
+        predict_together([b"\x00\x00", b"\x00"], 4)
