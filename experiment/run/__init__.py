@@ -4,7 +4,7 @@ from experiment.run.campaign import CONFORMANCE_S, Campaign, make_campaign
 from experiment.run.conformance import NotConforming, on_harness_cpus, run_conformance
 from experiment.run.hygiene import as_facts, findings
 from experiment.run.launch import GIL_TURNED_ON, Launch, interpreter_facts, prepare
-from experiment.run.manifest import commit, make_manifest
+from experiment.run.manifest import CONTRACT, commit, make_manifest
 from experiment.run.point import run_point
 from experiment.run.probe import ProbeError
 from experiment.run.progress import Display, Stage
@@ -13,6 +13,7 @@ from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand
 
 __all__ = [
     "CONFORMANCE_S",
+    "CONTRACT",
     "GIL_TURNED_ON",
     "HARNESS_PYTHON",
     "LOOPBACK",

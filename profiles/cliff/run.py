@@ -28,6 +28,7 @@ from experiment.host import (
     usable_cpus,
 )
 from experiment.run import (
+    CONTRACT,
     GIL_TURNED_ON,
     LOOPBACK,
     Display,
@@ -105,6 +106,7 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
         evidence: dict[str, Any] = {
             "started": started.isoformat(timespec="seconds"),
             "finished": False,
+            "contract": CONTRACT,
             "lab": commit(),
             "machine": facts(run.host),
             "settings": cliff.model_dump(exclude={"cells", "points"}),
