@@ -5,6 +5,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 
 from gateway import SessionSettings
 from variants.drain.loop import Loop, listen
@@ -35,8 +36,9 @@ def main() -> int:
     def run(index: int) -> None:
         try:
             Loop(options, settings, listeners[index]).run()
-        finally:
-            ends.put(1)
+        except BaseException:
+            traceback.print_exc()  # here: the process ends as soon as the main thread knows
+        ends.put(1)
 
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)

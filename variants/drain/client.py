@@ -29,6 +29,7 @@ END_LIMIT_S = 2.0
 BURST_BYTES = 4 * 50 * WIRE_BYTES
 """So much in one look means that the sender has been held up, or has a backlog: more comes as soon as there is room."""
 BURST_LOOK_S = 0.02
+_INTERNAL_ERROR = Close(1011, "")
 
 _LOGGER = logging.getLogger("variants.drain.websockets")
 _LOGGER.setLevel(logging.CRITICAL)  # a refused handshake is the peer's affair
@@ -45,6 +46,9 @@ class Host(Protocol):
     look_s: float
 
     def new_session(self, now_s: float) -> Session: ...
+
+    def survived(self) -> None:
+        """Count and print the exception that is handled just now: it ends one client."""
 
 
 class Client(Stream):
@@ -202,10 +206,8 @@ class Client(Stream):
             return
         session, decoder = self._session, self._decoder
         early_bytes = len(decoder.held) // WIRE_BYTES * FRAME_BYTES
-        events = decoder.receive(data, may_hold=may_hold)
-        if may_hold and decoder.held:
-            self._held_s = now_s
-        for event in events:
+        close = None
+        for event in decoder.receive(data, may_hold=may_hold):
             if not session.started:
                 session = self._session = self._loop.new_session(now_s)
                 close = session.start(event, now_s)
@@ -224,21 +226,28 @@ class Client(Stream):
             else:
                 close = session.frame(event, now_s)
             if close is not None:
-                self._close(close, now_s)
-                return
+                self._close(close, now_s)  # no event follows; the decoder goes on to the peer's close
+                if not self.open:
+                    return
+        if may_hold and decoder.held:
+            self._held_s = now_s
         if self._protocol.writes:
             self._write_replies(now_s)
 
     # Going out
 
     def on_outcome(self, outcome: Answer | Failure, now_s: float) -> None:
-        """The inference server's answer to this session's request in flight, or why there is none."""
-        if isinstance(outcome, Failure):
-            message = self._session.failed(outcome, now_s)
-        else:
-            message = self._session.answered(outcome.status, outcome.body, now_s)
-        if message is not None:
-            self._send_text(message)
+        """The inference server's answer to this session's request in flight, or why there is none. Raises nothing: who
+        tells it has other clients to tell."""
+        try:
+            if isinstance(outcome, Failure):
+                message = self._session.failed(outcome, now_s)
+            else:
+                message = self._session.answered(outcome.status, outcome.body, now_s)
+            if message is not None:
+                self._send_text(message)
+        except Exception:
+            self.fail(now_s)
 
     def _send_text(self, message: SendText) -> None:
         if not self.open:
@@ -271,10 +280,18 @@ class Client(Stream):
     # Ending
 
     def _close(self, close: Close, now_s: float) -> None:
-        """Close for a reason of the session's; the peer's close frame is awaited."""
+        """Close for a reason of our own; the peer's close frame is awaited."""
         self._protocol.send_close(close.code, close.reason)
         self._end(now_s)
         self._write_replies(now_s)
+
+    def fail(self, now_s: float) -> None:
+        """Called while an exception is handled that nobody expected, and that costs this connection alone."""
+        self._loop.survived()
+        try:
+            self._close(_INTERNAL_ERROR, now_s)
+        except Exception:  # in whatever state it is now
+            self.drop()
 
     def _end(self, now_s: float) -> None:
         """Nothing more is taken or sent but the end itself, within its time limit."""
@@ -301,6 +318,6 @@ class Client(Stream):
     def drop(self) -> None:
         """Let go of the connection and of all that it holds."""
         if self.open:
+            self.close()
             self._session.close()
             self._protocol.parser.close()  # its frame refers to the protocol: this leaves nothing for the collector
-            self.close()

@@ -5,6 +5,7 @@ goes through websockets' `ServerProtocol`, which then stands at the same place o
 """
 
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 from websockets.frames import CloseCode, Frame, Opcode
@@ -64,17 +65,18 @@ class Decoder:
         self._fragments: list[bytes] = []
         self._is_text = False
 
-    def receive(self, data: memoryview, *, may_hold: bool = False) -> list[Event]:
-        """Take the next bytes, `held` first; what they complete, in order. Nothing follows a close of either side.
+    def receive(self, data: memoryview, *, may_hold: bool = False) -> Iterator[Event]:
+        """Take the next bytes, `held` first; what they complete, in order. Nothing follows a close of either side: the
+        bytes after an event are looked at once it has been handled, and a close sent meanwhile leaves only the peer's
+        of interest.
 
         Args:
             may_hold: whether whole regular frames, and nothing else, may be held: with the next they cost less.
         """
         if may_hold and not self.held and self._between_frames and _is_regular(raw := bytes(data)):
             self.held = raw
-            return []
+            return
         self.held = b""
-        events: list[Event] = []
         at, end = 0, len(data)
         protocol = self._protocol
         while at < end:
@@ -83,9 +85,10 @@ class Decoder:
                 protocol.events_received()
                 break
             if self._between_frames:
-                taken = self._take_run(data, at, events)
-                if taken:
-                    at += taken
+                run = self._take_run(data, at)
+                if run is not None:
+                    at += len(run) // FRAME_BYTES * WIRE_BYTES
+                    yield run
                     continue
                 if end - at < WIRE_BYTES and data[at : at + len(_HEADER)] == _HEADER[: end - at]:
                     self.held = bytes(data[at:])
@@ -93,8 +96,9 @@ class Decoder:
             at += self._feed(data, at)
             for frame in protocol.events_received():
                 assert isinstance(frame, Frame)
-                self._take_frame(frame, events)
-        return events
+                event = self._take_frame(frame)
+                if event is not None:
+                    yield event
 
     @property
     def _between_frames(self) -> bool:
@@ -105,20 +109,20 @@ class Decoder:
         )
 
     @staticmethod
-    def _take_run(data: memoryview, at: int, events: list[Event]) -> int:
-        """Unmask the whole regular frames that follow each other from `at` on; how many bytes they are."""
+    def _take_run(data: memoryview, at: int) -> memoryview | None:
+        """Unmask the whole regular frames that follow each other from `at` on; None where there is none."""
         frames = (len(data) - at) // WIRE_BYTES
         if not frames:
-            return 0
+            return None
         words = np.ndarray((frames, _WIRE_WORDS), np.uint32, data, at)
         if words[:, 0].tobytes() != _HEADER * frames:
             frames = (words[:, 0] == _HEADER_WORD).tobytes().find(0)
             if not frames:
-                return 0
+                return None
             words = words[:frames]
         audio = words[:, 2:] ^ words[:, 1:2]
-        events.append(audio.data.cast("B"))
-        return frames * WIRE_BYTES
+        run: memoryview = audio.data.cast("B")
+        return run
 
     def _feed(self, data: memoryview, at: int) -> int:
         """Give the protocol what is there of one frame, and nothing of the next; how many bytes it was."""
@@ -135,24 +139,24 @@ class Decoder:
         self._protocol.receive_data(part)
         return len(part)
 
-    def _take_frame(self, frame: Frame, events: list[Event]) -> None:
-        """Put messages together. Control frames were answered by the protocol."""
+    def _take_frame(self, frame: Frame) -> bytes | str | None:
+        """The message that a frame completes, if it does. Control frames were answered by the protocol."""
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            return
+            return None
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
         self._fragments.append(bytes(frame.data))
         if not frame.fin:
-            return
+            return None
         message = b"".join(self._fragments)
         self._fragments.clear()
         if not self._is_text:
-            events.append(message)
-            return
+            return message
         try:
-            events.append(message.decode())
+            return message.decode()
         except UnicodeDecodeError as error:
             self._protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+            return None
 
 
 def text_frame(text: str) -> bytes:

@@ -115,7 +115,11 @@ class H1Pool:
     def _open_more(self, now_s: float) -> None:
         wanted = len(self._waiting) + (RESERVE - len(self._idle) if self._connects else 0)
         for _ in range(wanted - len(self._opening)):
-            connection = _Connection(self, self._poller)
+            try:
+                connection = _Connection(self, self._poller)
+            except OSError:  # no descriptor is free: whoever waits gets the next connection that is, within his time
+                self._connects = False
+                return
             self._opening.add(connection)
             self._openings.add(now_s, connection)
 

@@ -219,7 +219,10 @@ class H2Pool:
 
     def _open_more(self, now_s: float) -> None:
         while len(self._connections) < self._size:
-            connection = _Connection(self, self._poller)
+            try:
+                connection = _Connection(self, self._poller)
+            except OSError:  # no descriptor is free: whoever waits gets room on another connection, within his time
+                return
             self._connections.append(connection)
             self._openings.add(now_s, connection)
 

@@ -4,9 +4,14 @@ Ownership: a loop's thread owns its listening socket, epoll, timers, clients, se
 Loops share nothing but modules, their constants, the settings, and the kernel's queue of connections (SO_REUSEPORT).
 """
 
+import contextlib
+import errno
+import os
 import random
 import socket
+import sys
 import time
+import traceback
 from typing import Any
 
 from gateway import Session, SessionSettings
@@ -50,6 +55,14 @@ def listen(options: HostOptions) -> socket.socket:
     return sock
 
 
+def _spare_descriptor() -> int | None:
+    """A descriptor kept back for the day when there is none for whoever connects; None where it has come."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return None
+
+
 class Loop:
     """Made and run by one thread."""
 
@@ -64,6 +77,9 @@ class Loop:
         self._random = random.Random()
         self._listener = listener
         self._handshakes = Deadlines(HANDSHAKE_LIMIT_S)
+        self.faults = 0
+        """Clients that ended by an exception that nobody expected."""
+        self._spare = _spare_descriptor()
         self._hurries_until_s = 0.0
         """Until then nothing is put off for the sake of company: somebody is in the middle of a handshake."""
         self.poller.add(listener.fileno(), self, IN)
@@ -90,11 +106,26 @@ class Loop:
         clock = time.monotonic
         events = self.poller.wait(self._wait_s(clock()))
         for handler, mask in events:
-            handler.on_event(mask, clock())
+            try:
+                handler.on_event(mask, clock())
+            except Exception:
+                if not isinstance(handler, Client):
+                    raise
+                handler.fail(clock())
         due = self.timers.take_due(clock())
         # First every look, then every tick: the same work done in a row finds its code and tables in the core's caches.
-        for client in [client for client in due if client.on_time(clock())]:
-            client.on_tick(clock())
+        ticking = []
+        for client in due:
+            try:
+                if client.on_time(clock()):
+                    ticking.append(client)
+            except Exception:
+                client.fail(clock())
+        for client in ticking:
+            try:
+                client.on_tick(clock())
+            except Exception:
+                client.fail(clock())
         now_s = clock()
         deadline_s = self.inference.next_deadline_s()
         if deadline_s is not None and deadline_s <= now_s:
@@ -114,6 +145,23 @@ class Loop:
         next_s = min((time_s for time_s in times_s if time_s is not None), default=None)
         return None if next_s is None else max(0.0, next_s - now_s)
 
+    def _refuse(self) -> None:
+        """Without a descriptor for whoever waits: let go of the spare one, take them with it, and let go of them."""
+        assert self._spare is not None
+        os.close(self._spare)
+        with contextlib.suppress(OSError):  # another thread was faster with it
+            self._listener.accept()[0].close()
+        self._spare = _spare_descriptor()
+
+    def survived(self) -> None:
+        """Count and print the exception that is handled just now: it ends one client."""
+        self.faults += 1
+        print(
+            f"variants.drain: one client ends by an exception that nobody expected; {self.faults} so far",
+            file=sys.stderr,
+        )
+        traceback.print_exc()
+
     def new_session(self, now_s: float) -> Session:
         """A session that starts now. Its phase is drawn as any is, then moved to where a round begins: so the
         ticks of many sessions fall together, and none of them is late for it."""
@@ -130,8 +178,13 @@ class Loop:
         for _ in range(_ACCEPT_AT_ONCE):
             try:
                 sock, _ = self._listener.accept()
-            except OSError:
-                return  # nobody waits, somebody has left again, or no descriptor is free just now
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._spare is not None:
+                    self._refuse()
+                    continue
+                return  # nobody waits, or somebody has left again
+            if self._spare is None:
+                self._spare = _spare_descriptor()
             sock.setblocking(False)
             self._handshakes.add(now_s, Client(self, sock))
             self._hurries_until_s = now_s + HURRY_S

@@ -1,8 +1,10 @@
 """The host as a real process: options, threads, kernel buffers, a burst of connections, descriptors of the vanished."""
 
+import contextlib
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -14,9 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 from gateway import FRAME_BYTES
@@ -28,6 +31,22 @@ from variants.shared.build import gil_enabled
 CHECKOUT = Path(__file__).parents[3]
 START = '{"type":"start"}'
 BURST = 300
+MAIN = "import sys\nfrom variants.drain.__main__ import main\nsys.exit(main())"
+MISTAKE_OF_A_CLIENT = """
+from gateway import Session
+frames = Session.frames
+def broken(self, data, now_s):
+    if data[0] == 13:
+        raise RuntimeError("a mistake of ours")
+    return frames(self, data, now_s)
+Session.frames = broken
+"""
+MISTAKE_OF_THE_LOOP = """
+from variants.drain.timers import Timers
+def broken(self, now_s):
+    raise RuntimeError("a mistake of ours")
+Timers.take_due = broken
+"""
 
 
 class Inference(BaseHTTPRequestHandler):
@@ -48,14 +67,16 @@ class Inference(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def start(*options: str, inference_port: int = 9) -> tuple[subprocess.Popen[bytes], int]:
-    """A running host and its port."""
+def start(
+    *options: str, inference_port: int = 9, mistake: str = "", stderr: IO[bytes] | None = None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """A running host and its port; `mistake` is Python that runs before it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "variants.drain", "--port", str(port)]
+    command = [sys.executable, "-c", f"{mistake}\n{MAIN}", "--port", str(port)]
     command += ["--inference-url", f"http://127.0.0.1:{inference_port}", "--flush-phase-jitter-ms", "1", *options]
-    process = subprocess.Popen(command, cwd=CHECKOUT)
+    process = subprocess.Popen(command, cwd=CHECKOUT, stderr=stderr)
     for _ in range(200):
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -199,6 +220,93 @@ def test_a_client_that_still_sends_sees_the_close_frame_of_a_violation(
                 break
         with pytest.raises(Exception, match="1002"):
             client.recv(timeout=2)
+
+
+VIOLATIONS = {
+    "text": frame(1, b"{}"),
+    "a short frame": frame(2, bytes(FRAME_BYTES - 2)),
+    "a long frame": frame(2, bytes(FRAME_BYTES + 2)),
+    "bad UTF-8": frame(1, b"\xff\xfe"),
+    "a reserved bit": frame(2, bytes(FRAME_BYTES), reserved=1),
+    "an unknown opcode": frame(3, b""),
+}
+CLOSING = frame(8, (1000).to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize("then", [CLOSING, CLOSING * 2, frame(9, b"ping") + CLOSING, frame(2, bytes(FRAME_BYTES))])
+def test_a_violation_and_what_follows_it_in_one_segment_costs_nobody_else(
+    host: tuple[subprocess.Popen[bytes], int], then: bytes
+) -> None:
+    with open_session(host[1]) as innocent:
+        for what, violation in VIOLATIONS.items():
+            with open_session(host[1]) as client:
+                client.socket.sendall(frame(2, bytes(FRAME_BYTES)) + violation + then)
+                with pytest.raises(ConnectionClosed):
+                    any(client.recv(timeout=3) is None for _ in range(10))
+                assert client.protocol.close_rcvd is not None, what
+                assert client.protocol.close_rcvd.code in (1002, 1003, 1007, 1008), what
+        innocent.send(bytes(FRAME_BYTES))
+        assert json.loads(innocent.recv(timeout=3))["type"] == "partial"
+
+
+def test_an_exception_nobody_expected_ends_its_client_and_is_printed(inference_port: int, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process, port = start(inference_port=inference_port, mistake=MISTAKE_OF_A_CLIENT, stderr=stderr)
+        try:
+            with open_session(port) as innocent, open_session(port) as client:
+                client.send(b"\x0d" * FRAME_BYTES)
+                with pytest.raises(ConnectionClosedError, match="1011"):
+                    client.recv(timeout=3)
+                innocent.send(bytes(FRAME_BYTES))
+                assert json.loads(innocent.recv(timeout=3))["type"] == "partial"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 0
+    said = log.read_text()
+    assert said.count("RuntimeError: a mistake of ours") == 1
+    assert "1 so far" in said
+
+
+def test_a_mistake_in_the_loop_itself_ends_the_process_with_its_traceback() -> None:
+    command = [sys.executable, "-c", MISTAKE_OF_THE_LOOP + MAIN, "--port", "0", "--inference-url", "http://127.0.0.1:9"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError: a mistake of ours" in done.stderr
+
+
+@pytest.mark.parametrize("transport", ["h1", "h2"])
+def test_out_of_descriptors_it_refuses_whoever_comes_and_recovers(inference_port: int, transport: str) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    process, port = start("--transport", transport, inference_port=inference_port)
+    try:
+        resource.prlimit(
+            process.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{process.pid}/fd")) + 8, limit[1])
+        )
+        socks = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(30)]
+        refused = 0
+        for sock in socks:
+            sock.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                try:
+                    refused += sock.recv(1) == b""
+                except ConnectionResetError:
+                    refused += 1
+        assert 15 <= refused < 30
+        for sock in socks:
+            sock.close()
+        deadline_s = time.monotonic() + 10
+        while True:
+            try:
+                with open_session(port) as client:
+                    client.send(bytes(FRAME_BYTES))
+                    assert json.loads(client.recv(timeout=3))["type"] in ("partial", "error")
+                    break
+            except (OSError, InvalidHandshake, EOFError):
+                assert time.monotonic() < deadline_s
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
 
 
 @pytest.mark.skipif(not gil_enabled(), reason="several loops are what a free-threaded build is for")
