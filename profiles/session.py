@@ -14,7 +14,7 @@ from typing import Any
 import anyio.to_thread
 
 from experiment.ask import ConfigError, Plan
-from experiment.host import Role, Run, clean_leftovers, facts
+from experiment.host import Role, Run, clean_leftovers, contents, facts
 from experiment.run import (
     HARNESS_PYTHON,
     Campaign,
@@ -27,7 +27,7 @@ from experiment.run import (
     prepare,
     run_point,
 )
-from experiment.setup import CHECKOUT, describe, packages, write_json
+from experiment.setup import CHECKOUT, describe, write_json
 from experiment.store import RunFolder
 from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
 from profiles.profilers.flamegraph import page
@@ -88,7 +88,7 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     notes = clean_leftovers(campaign.results)
     assert plan.variant is not None
     launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
-    harness = describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}
+    harness = describe(HARNESS_PYTHON) | contents(HARNESS_PYTHON)
     folder = RunFolder.create(campaign.results, f"{profiler_name}-{campaign.name}", started)
     place = folder.path / "profile"
     place.mkdir()

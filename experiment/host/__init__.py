@@ -2,6 +2,7 @@
 
 from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
+from experiment.host.contents import contents
 from experiment.host.core_speed import PAUSE_S, core_speed
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
@@ -31,6 +32,7 @@ __all__ = [
     "ThreadTimes",
     "Usage",
     "clean_leftovers",
+    "contents",
     "core_speed",
     "cpu_plan",
     "detect",

@@ -1,6 +1,6 @@
 """A run as files: write, read, merge, list, compact evidence. Re-exports only."""
 
-from experiment.store.evidence import MACHINE_KEYS, write_evidence
+from experiment.store.evidence import MACHINE_KEYS, identity, write_evidence
 from experiment.store.folders import PointFolder, RunFolder
 from experiment.store.listing import RUN_HEADINGS, prunable, prune, run_lines
 from experiment.store.merge import compared, contract_of, differences, facts_of
@@ -21,6 +21,7 @@ __all__ = [
     "contract_of",
     "differences",
     "facts_of",
+    "identity",
     "prunable",
     "prune",
     "read_run",

@@ -8,9 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from experiment.setup import write_json
+from experiment.store.merge import IDENTITY
 from experiment.store.runs import StoredRun
 
-_INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
+_INTERPRETER_KEYS = (
+    "version",
+    "tag",
+    "requested",
+    "free_threaded",
+    "gil_enabled",
+    "compiler",
+    "pgo",
+    "lto",
+    "libc",
+    "packages",
+)
 MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
 _POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
 _LATER_KEYS = ("core_speed",)
@@ -35,7 +47,12 @@ def write_evidence(run: StoredRun, path: Path) -> None:
 
 
 def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if facts is None else {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")}
+    return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS} | identity(facts)
+
+
+def identity(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells an interpreter and its packages from others of the same versions; nothing of it in an older run."""
+    return {key: facts[key] for key in (*IDENTITY, "package_contents") if key in facts}
 
 
 def _point(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     order: list[tuple[str, int]] = []
     monkeypatch.setattr("experiment.ask.plan.usable_cpus", lambda: frozenset(os.sched_getaffinity(0)) | {0, 1})
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
-    monkeypatch.setattr(runner, "packages", lambda _: {})
+    monkeypatch.setattr(runner, "contents", lambda _: {"packages": {}})
     monkeypatch.setattr(runner, "prepare", lambda row, _: (Launch(row, None, None), interpreter(row.interpreter)))
 
     async def conform(*_: Any) -> str:
