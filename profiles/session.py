@@ -96,11 +96,14 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     profiler = PROFILERS[profiler_name]()
     around = Around(profiler, launch, place)
     with on_harness_cpus(plan):
-        async with Run(campaign.results) as run:
+        async with Run(campaign.results, keep_env=campaign.keep_env) as run:
+            for note in run.environment.notes():
+                display.note(note)
             machine = facts(run.host)
             hygiene = as_facts(findings(machine, plan.cpus, sessions))
+            rows = {row.label: (launch, found)}
             folder.write_manifest(
-                make_manifest(campaign, started, machine, harness, {row.label: (launch, found)}, hygiene, notes)
+                make_manifest(campaign, started, machine, harness, rows, run.environment, hygiene, notes)
             )
             points = []
             for title, observer in (("unprofiled", None), (profiler_name, around)):
@@ -145,7 +148,8 @@ def _pictures(place: Path, title: str, unit: str, launch: Launch) -> dict[str, l
 
 
 def _folders(launch: Launch) -> list[str]:
-    asked = subprocess.run([str(launch.python), "-c", _PATHS], capture_output=True, text=True, check=True)
+    command = [str(launch.python), "-I", "-c", _PATHS]
+    asked = subprocess.run(command, capture_output=True, text=True, check=True)
     found: list[str] = json.loads(asked.stdout)
     return [*found, str(CHECKOUT)]
 

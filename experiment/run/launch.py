@@ -32,7 +32,7 @@ class Launch:
         return self.row.health if isinstance(self.row, Foreign) else "/health"
 
     def command(self, port: int, inference_url: str, vcpus: int) -> tuple[list[str], dict[str, str]]:
-        """Command line, and environment variables beside the runner's own."""
+        """Command line, and environment variables beside those that every role gets."""
         if isinstance(self.row, Foreign):
             return self.row.filled(port, inference_url)
         argv = [

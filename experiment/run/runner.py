@@ -100,7 +100,9 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
     for runner in runners:
         with _refusing(runner, campaign, display):
             await _prepare(runner, display)
-    async with Run(campaign.results) as run:
+    async with Run(campaign.results, keep_env=campaign.keep_env) as run:
+        for note in run.environment.notes():
+            display.note(note)
         machine = facts(run.host)
         if not run.host.writable:
             display.note(f"{run.host.explain()}: CPU affinity instead")
@@ -112,7 +114,7 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
             display.note(f"may disturb: {disturbance}")
         harness = describe(HARNESS_PYTHON) | contents(HARNESS_PYTHON)
         prepared = {runner.row.label: (runner.launch, runner.interpreter) for runner in runners}
-        manifest = make_manifest(campaign, started, machine, harness, prepared, as_facts(found), notes)
+        manifest = make_manifest(campaign, started, machine, harness, prepared, run.environment, as_facts(found), notes)
         if resumed is None:
             folder = RunFolder.create(campaign.results, campaign.name, started)
             folder.write_manifest(manifest)

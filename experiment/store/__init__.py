@@ -3,7 +3,7 @@
 from experiment.store.evidence import MACHINE_KEYS, identity, write_evidence
 from experiment.store.folders import PointFolder, RunFolder
 from experiment.store.listing import RUN_HEADINGS, prunable, prune, run_lines
-from experiment.store.merge import compared, contract_of, differences, facts_of
+from experiment.store.merge import compared, contract_of, differences, facts_of, kept_environment
 from experiment.store.points import Load, Percentiles, Point
 from experiment.store.runs import StoredRow, StoredRun, read_run, run_paths, runs
 
@@ -22,6 +22,7 @@ __all__ = [
     "differences",
     "facts_of",
     "identity",
+    "kept_environment",
     "prunable",
     "prune",
     "read_run",

@@ -27,7 +27,8 @@ _SETTINGS = ("timing", "slo", "simulator", "harness")
 def differences(runs: Mapping[str, Manifest]) -> list[str]:
     """One line per fact and pair of runs (by name); empty where they may be merged.
 
-    Machine, kernel, timing, limits, simulator, harness and shapes must be the same. So must the interpreter and the
+    Machine, kernel, timing, limits, simulator, harness, shapes and the environment's variables that were asked for by
+    name must be the same. So must the interpreter and the
     packages of the harness, of every row that both have, and of rows that ask for the same interpreter or environment.
     """
     return [
@@ -53,6 +54,7 @@ def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]
     one, other = ({"version": contract_of(run)} for run in (first, second))
     yield from _unlike("contract", one, other)
     yield from _unlike("machine", first["machine"], second["machine"], _MACHINE)
+    yield from _unlike("environment", kept_environment(first), kept_environment(second))
     for table in _SETTINGS:
         yield from _unlike(table, first[table], second[table])
     yield from _unlike("shapes", _shapes(first), _shapes(second))
@@ -75,6 +77,12 @@ def _unlike(
     for name in keys or sorted(mine.keys() | theirs.keys()):
         if mine.get(name) != theirs.get(name):
             yield f"{what} {name}", mine.get(name), theirs.get(name)
+
+
+def kept_environment(run: Manifest) -> dict[str, str]:
+    """Variables that its roles got because the user asked for them by name; older runs have no such thing."""
+    kept: dict[str, str] = run.get("environment", {}).get("kept", {})
+    return kept
 
 
 def _shapes(run: Manifest) -> dict[str, Any]:

@@ -130,6 +130,7 @@ def test_ratios_of_several_runs_are_of_all_pairs(tmp_path: Path) -> None:
         (("machine", "cpu_model"), "Other", "machine cpu_model: a has 'Invented', b has 'Other'"),
         (("machine", "kernel"), "6.1", "machine kernel: "),
         (("contract",), 2, "contract version: a has 1, b has 2"),
+        (("environment",), {"kept": {"PYTHON_JIT": "1"}}, "environment PYTHON_JIT: a has None, b has '1'"),
         (("timing", "name"), "full", "timing name: "),
         (("slo", "newest_p95_ms"), 1, "slo newest_p95_ms: "),
         (("rows", "gil", "shape", "vcpus"), 2, "shapes cpuset-1: "),
