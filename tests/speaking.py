@@ -1,6 +1,7 @@
 """A program in place of an interpreter that says what environment it was given."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ def speaker(folder: Path) -> Path:
     path = folder / "speaker"
     said = str(folder / "said.json")
     code = f"import json, os\nprint(text := json.dumps(dict(os.environ)))\nopen({said!r}, 'w').write(text)\n"
-    path.write_text(f"#!{sys.executable} -I\n{code}")
+    path.write_text(f"#!/bin/sh\nexec {shlex.join([sys.executable, '-I', '-c', code])}\n")
     path.chmod(0o755)
     return path
 

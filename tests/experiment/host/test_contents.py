@@ -1,6 +1,7 @@
 """What a package is made of reads the same in every checkout, and differs where its files do."""
 
 import json
+import mmap
 import sys
 import venv
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiment.host.contents import contents, origin
+from experiment.host.contents import _libpython, contents, origin
 
 BY_PIP = """../../../bin/h2,sha256=one-checkout,210
 h2/__init__.py,sha256=aaa,1
@@ -73,6 +74,16 @@ def test_a_package_of_the_same_version_with_another_file_is_another(tmp_path: Pa
 )
 def test_where_a_package_came_from_is_said_without_its_place(url: dict[str, Any] | None, said: str) -> None:
     assert origin(None if url is None else json.dumps(url)) == said
+
+
+def test_a_shared_libpython_is_the_one_that_is_mapped(tmp_path: Path) -> None:
+    if _libpython() is not None:
+        pytest.skip("this interpreter has one")
+    library = tmp_path / "libpython3.99.so.1.0"
+    library.write_bytes(b"x")
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        assert _libpython() == str(library)
+    assert _libpython() is None
 
 
 def test_the_binary_is_hashed_as_it_runs(tmp_path: Path) -> None:
