@@ -50,7 +50,7 @@ print(json.dumps({
 }))
 """
 
-_NAMES_A_PATH = re.compile(r"(^|[=:,\"']|^-[A-Z])/")
+_NAMES_A_PATH = re.compile(r"(^|[=:,\"'])(-[A-Z])?/")
 
 
 def describe(executable: str | Path) -> dict[str, Any]:
@@ -80,8 +80,15 @@ def without_paths(options: str) -> str:
         words = shlex.split(options)
     except ValueError:  # a quote that does not end
         words = options.split()
-    kept = (" ".join(part for part in word.split() if not _NAMES_A_PATH.search(part)) for word in words)
-    return " ".join(word for word in kept if word)
+    return " ".join(kept for word in words if (kept := _without_paths(word)))
+
+
+def _without_paths(word: str) -> str:
+    """`CFLAGS=-O3 -I/opt/include` → `CFLAGS=-O3`; nothing where nothing but paths was given."""
+    name, equals, value = word.partition("=") if "=" in word else ("", "", word)
+    parts = [part for part in value.split() if not _NAMES_A_PATH.search(part)]
+    only_paths = value and not parts
+    return "" if only_paths or _NAMES_A_PATH.search(name) else f"{name}{equals}{' '.join(parts)}"
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def test_the_running_python_is_described_as_it_is() -> None:
 def test_no_fact_that_runs_are_compared_by_names_a_place_of_this_machine() -> None:
     facts = describe(sys.executable)
     words = " ".join(str(facts.get(key)) for key in IDENTITY).split()
-    assert [word for word in words if word.startswith("/") or "=/" in word] == []
+    assert [word for word in words if word.startswith("/") or "=/" in word or sys.base_prefix in word] == []
 
 
 def test_a_build_is_described_the_same_wherever_it_was_made() -> None:
@@ -54,6 +54,8 @@ def test_a_build_is_described_the_same_wherever_it_was_made() -> None:
     flags = "-O3 -ffile-prefix-map={0}=. -I{0}/include -I./Include -Wl,-rpath,{0}/lib -fprofile-use={0}/code.profdata"
     for options, kept in ((asked, "--enable-optimizations CFLAGS=-O3"), (flags, "-O3 -I./Include")):
         assert without_paths(options.format("/opt/mine")) == without_paths(options.format("/usr/yours")) == kept
+    pyenv = "--enable-shared LDFLAGS=-L/opt/lib 'CFLAGS=-I/opt/include -O3 -march=native' CC=clang -Wl,-L/a,-z=now X="
+    assert without_paths(pyenv) == "--enable-shared CFLAGS=-O3 -march=native CC=clang X="
     assert without_paths("--with-it's=1 --prefix=/x") == "--with-it's=1"
 
 
