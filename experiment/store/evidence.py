@@ -11,18 +11,7 @@ from experiment.setup import write_json
 from experiment.store.merge import IDENTITY
 from experiment.store.runs import StoredRun
 
-_INTERPRETER_KEYS = (
-    "version",
-    "tag",
-    "requested",
-    "free_threaded",
-    "gil_enabled",
-    "compiler",
-    "pgo",
-    "lto",
-    "libc",
-    "packages",
-)
+_INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
 MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
 _POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
 _LATER_KEYS = ("core_speed",)
@@ -47,7 +36,9 @@ def write_evidence(run: StoredRun, path: Path) -> None:
 
 
 def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS} | identity(facts)
+    return (
+        None if facts is None else {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")} | identity(facts)
+    )
 
 
 def identity(facts: Mapping[str, Any]) -> dict[str, Any]:

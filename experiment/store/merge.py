@@ -7,6 +7,7 @@ from typing import Any
 Manifest = Mapping[str, Any]
 
 _MACHINE = ("cpu_model", "cpus", "memory_bytes", "virtualisation", "kernel", "kernel_build", "cgroup")
+_SETTINGS = ("timing", "slo", "simulator", "harness")
 _BUILD = ("version", "free_threaded", "compiler", "pgo", "lto", "libc")
 IDENTITY = (
     "branch",
@@ -21,14 +22,12 @@ IDENTITY = (
     "libpython_sha256",
 )
 """Facts that tell builds of one version apart, beside compiler, PGO and LTO; later than the first runs."""
-_SETTINGS = ("timing", "slo", "simulator", "harness")
 
 
 def differences(runs: Mapping[str, Manifest]) -> list[str]:
     """One line per fact and pair of runs (by name); empty where they may be merged.
 
-    Machine, kernel, timing, limits, simulator, harness, shapes and the environment's variables that were asked for by
-    name must be the same. So must the interpreter and the
+    Machine, kernel, timing, limits, simulator, harness and shapes must be the same. So must the interpreter and the
     packages of the harness, of every row that both have, and of rows that ask for the same interpreter or environment.
     """
     return [
@@ -54,10 +53,10 @@ def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]
     one, other = ({"version": contract_of(run)} for run in (first, second))
     yield from _unlike("contract", one, other)
     yield from _unlike("machine", first["machine"], second["machine"], _MACHINE)
-    yield from _unlike("environment", kept_environment(first), kept_environment(second))
     for table in _SETTINGS:
         yield from _unlike(table, first[table], second[table])
     yield from _unlike("shapes", _shapes(first), _shapes(second))
+    yield from _unlike("environment", kept_environment(first), kept_environment(second))
     yield from _interpreter("harness", first["interpreters"]["harness"], second["interpreters"]["harness"])
     for row in first["rows"].keys() & second["rows"].keys():
         mine, theirs = first["rows"][row], second["rows"][row]
