@@ -36,6 +36,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile cliff res
 #: TARGET       ws://host:port of a gateway that already runs; none is started
 #: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
 #: INFER_PORT   port the simulator is served on
+#: KEEP_ENV     environment variables that every process gets all the same: PYTHONMALLOC,LD_PRELOAD
 #: PROFILER     py-spy, remote, memray, sched or forensics (remote)
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
@@ -46,8 +47,13 @@ hash := \#
 known := $(shell sed -n 's/^$(hash): \([A-Z_]*\) .*/\1/p' Makefile)
 # These act on set-up, so every verb takes them.
 everywhere := PYTHON LAB_RETRY
-CAMPAIGN := TIMING RESULTS RESUME DRY_RUN
+CAMPAIGN := TIMING RESULTS RESUME DRY_RUN KEEP_ENV
 SUBJECT := VARIANT SHAPE TARGET HARNESS INFER_PORT
+
+# What changes every process is asked for at each call, not left behind in a shell.
+ifneq ($(origin KEEP_ENV),command line)
+KEEP_ENV :=
+endif
 
 #= measure
 
@@ -70,13 +76,13 @@ reproduce: ## the public benchmark's rows beside ours, in its shapes (TIMING: fu
 bench: ## what core, kernel, load generator and simulator cost by themselves
 	@$(LAB) test -- -m experiment bench
 
-conformance.takes := VARIANT TARGET INFER_PORT RESULTS
+conformance.takes := VARIANT TARGET INFER_PORT KEEP_ENV RESULTS
 conformance: ## the wire contract as a black box, one line per rule (VARIANT or TARGET)
 	@$(LAB) harness -- -m experiment conformance $(options)
 
 #= explain
 
-profile.takes := PROFILER VARIANT SHAPE TIMING SESSIONS HARNESS RESULTS
+profile.takes := PROFILER VARIANT SHAPE TIMING SESSIONS HARNESS KEEP_ENV RESULTS
 profile.needs = $(if $(SESSIONS),,SESSIONS=200; a profile is of one point)
 profile: ## flame graphs or scheduling of one point (SESSIONS), and what profiling it cost
 	@$(LAB) profiles -- -m profiles profile $(options)

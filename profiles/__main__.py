@@ -7,8 +7,8 @@ from typing import Annotated
 import anyio
 import typer
 
-from experiment.ask import Ask, ConfigError, load_config, numbers, one
-from experiment.host import ShapeRefused
+from experiment.ask import Ask, ConfigError, load_config, names, numbers, one
+from experiment.host import ShapeRefused, role_environment
 from experiment.report import lines_table, report_console
 from experiment.run import Display, ProbeError, make_campaign
 from experiment.setup import CHECKOUT, SetupError, ensure, read_json, run_in_foreground, write_json
@@ -27,6 +27,9 @@ def profile(
     timing: Annotated[str | None, typer.Option(help="full, quick or smoke (TIMING).")] = None,
     sessions: Annotated[str | None, typer.Option(help="How many sessions (SESSIONS).")] = None,
     harness: Annotated[str | None, typer.Option(help="shared: the harness may share the gateway's cores.")] = None,
+    keep_env: Annotated[
+        str | None, typer.Option(help="Environment variables that every process gets all the same (KEEP_ENV).")
+    ] = None,
     results: Annotated[Path, typer.Option(help="Folder that runs are stored in (RESULTS).")] = Path("results"),
 ) -> None:
     """Profile a variant around the measured window of one point, and say how much that slowed it."""
@@ -39,6 +42,7 @@ def profile(
         timing,
         numbers(sessions),
         harness=harness,
+        keep_env=names(keep_env),
     )
     campaign = make_campaign(load_config(), ask, results)
     with Display() as display:
@@ -57,7 +61,8 @@ def reproduce(
     """Run the lost wake-up's minimal reproducer in one of the laboratory's environments. Status 1: it stalled, 0: it
     did not, 3: no verdict."""
     python = ensure(environment, interpreter, allow_stand_in=False).python
-    raise typer.Exit(run_in_foreground([python, REPRODUCER, *(options or [])], "the reproducer"))
+    clean = role_environment().variables
+    raise typer.Exit(run_in_foreground([python, REPRODUCER, *(options or [])], "the reproducer", clean))
 
 
 @app.command()

@@ -154,7 +154,7 @@ def _again(manifest: Mapping[str, Any], profiler: str | None = None) -> str:
     timing = f"TIMING={manifest['timing']['name']}"
     options = [f"{'VARIANTS' if ask['verb'] == 'compare' else 'VARIANT'}={','.join(variants)}"]
     options += [f"SHAPE={','.join(shapes)}", timing]
-    options += [f"{name.upper()}={_typed(ask[name])}" for name in ("sessions", "harness") if ask.get(name)]
+    options += [f"{name.upper()}={_typed(ask[name])}" for name in ("sessions", "harness", "keep_env") if ask.get(name)]
     if profiler is not None:
         options.append(f"PROFILER={profiler}")
     if ask["verb"] == "reproduce":

@@ -14,7 +14,7 @@ from typing import Any
 import anyio.to_thread
 
 from experiment.ask import ConfigError, Plan
-from experiment.host import Role, Run, clean_leftovers, facts
+from experiment.host import Role, Run, clean_leftovers, contents, facts
 from experiment.run import (
     HARNESS_PYTHON,
     Campaign,
@@ -27,7 +27,7 @@ from experiment.run import (
     prepare,
     run_point,
 )
-from experiment.setup import CHECKOUT, describe, packages, write_json
+from experiment.setup import CHECKOUT, describe, write_json
 from experiment.store import RunFolder
 from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
 from profiles.profilers.flamegraph import page
@@ -88,7 +88,7 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     notes = clean_leftovers(campaign.results)
     assert plan.variant is not None
     launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
-    harness = describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}
+    harness = describe(HARNESS_PYTHON) | contents(HARNESS_PYTHON)
     folder = RunFolder.create(campaign.results, f"{profiler_name}-{campaign.name}", started)
     place = folder.path / "profile"
     place.mkdir()
@@ -96,11 +96,14 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     profiler = PROFILERS[profiler_name]()
     around = Around(profiler, launch, place)
     with on_harness_cpus(plan):
-        async with Run(campaign.results) as run:
+        async with Run(campaign.results, keep_env=campaign.keep_env) as run:
+            for note in run.environment.notes():
+                display.note(note)
             machine = facts(run.host)
             hygiene = as_facts(findings(machine, plan.cpus, sessions))
+            rows = {row.label: (launch, found)}
             folder.write_manifest(
-                make_manifest(campaign, started, machine, harness, {row.label: (launch, found)}, hygiene, notes)
+                make_manifest(campaign, started, machine, harness, rows, run.environment, hygiene, notes)
             )
             points = []
             for title, observer in (("unprofiled", None), (profiler_name, around)):
@@ -145,7 +148,8 @@ def _pictures(place: Path, title: str, unit: str, launch: Launch) -> dict[str, l
 
 
 def _folders(launch: Launch) -> list[str]:
-    asked = subprocess.run([str(launch.python), "-c", _PATHS], capture_output=True, text=True, check=True)
+    command = [str(launch.python), "-I", "-c", _PATHS]
+    asked = subprocess.run(command, capture_output=True, text=True, check=True)
     found: list[str] = json.loads(asked.stdout)
     return [*found, str(CHECKOUT)]
 

@@ -31,6 +31,8 @@ class Ask:
     """Whether the first row is run twice, so that a difference of nothing is seen."""
     harness: str | None = None
     infer_port: int | None = None
+    keep_env: tuple[str, ...] | None = None
+    """Variables of the user's environment that every role gets beside the usual ones."""
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> "Ask":

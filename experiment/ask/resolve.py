@@ -3,6 +3,7 @@
 Everything behind this sees only what it returns.
 """
 
+import os
 from dataclasses import dataclass, replace
 
 from experiment.ask.asked import NO_LADDER, Ask
@@ -101,6 +102,8 @@ def _check(ask: Ask, variants: tuple[str, ...], shapes: tuple[str, ...], rounds:
     for name, given in (("VARIANTS", variants), ("SHAPE", shapes)):
         if twice := sorted({each for each in given if given.count(each) > 1}):
             raise ConfigError(f"{name}: expected every name once, got {', '.join(twice)} again")
+    if unset := [name for name in ask.keep_env or () if name not in os.environ]:
+        raise ConfigError(f"KEEP_ENV: expected variables that are set, {', '.join(unset)} is not: export it first")
     if rounds < 1:
         raise ConfigError(f"ROUNDS: expected a number of at least 1, got {rounds}")
 

@@ -241,7 +241,7 @@ class Foreign(_Table):
     command: Annotated[list[str], Field(min_length=1)]
     health: Annotated[str, Field(pattern="^/")] = "/health"
     env: dict[str, str] = {}
-    """Environment variables beside the runner's own."""
+    """Environment variables beside the few of the user's that every role gets (`experiment.host.environment`)."""
     stop: str | None = None
     """A shell command that stops it, `{pid}` being its process; SIGTERM without one. Its whole group is ended after."""
     breaks: list[str] = []

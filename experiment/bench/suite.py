@@ -11,7 +11,7 @@ import anyio
 
 from experiment.ask import ConfigError
 from experiment.bench.reactions import measure_reactions
-from experiment.host import core_speed, raise_descriptor_limit, usable_cpus
+from experiment.host import core_speed, raise_descriptor_limit, role_environment, usable_cpus
 from experiment.run import HARNESS_PYTHON, Display
 from experiment.setup import CHECKOUT, Environment, SetupError, ensure, write_json
 
@@ -35,6 +35,8 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> Path:
     folder = Path("results") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
     raise_descriptor_limit()  # its programs inherit it
+    for note in role_environment().notes():
+        display.note(note)
     if "core" in chosen:
         _core(folder, display)
     if "draining" in chosen:
@@ -43,7 +45,7 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> Path:
         _reactions(folder, display)
     for part in ("loadgen", "simulator"):
         if part in chosen:
-            subprocess.run([HARNESS_PYTHON, "-m", f"{part}.bench"], cwd=CHECKOUT, check=True)
+            _run([str(HARNESS_PYTHON), "-m", f"{part}.bench"])
     return folder
 
 
@@ -54,7 +56,7 @@ def _core(folder: Path, display: Display) -> None:
         file = folder / f"core-{tag}.json"
         pinned = f"--affinity={max(usable_cpus())}"
         command = [str(environment.python), "-m", "experiment.bench.core", "-q", pinned, "-o", str(file.resolve())]
-        subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
+        _run(command, stdout=subprocess.DEVNULL)
 
 
 def _draining(folder: Path, display: Display) -> None:
@@ -82,9 +84,14 @@ def _draining(folder: Path, display: Display) -> None:
 def _printed(environment: Environment, program: str, *options: str) -> dict[str, Any]:
     """What one of `experiment.bench` prints."""
     command = [str(environment.python), "-m", f"experiment.bench.{program}", *options]
-    done = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
-    printed: dict[str, Any] = json.loads(done.stdout)
+    printed: dict[str, Any] = json.loads(_run(command, stdout=subprocess.PIPE).stdout)
     return printed
+
+
+def _run(command: list[str], stdout: int | None = None) -> "subprocess.CompletedProcess[str]":
+    """With the environment of every process that measures."""
+    environment = role_environment().variables
+    return subprocess.run(command, cwd=CHECKOUT, check=True, stdout=stdout, text=True, env=environment)
 
 
 def _reactions(folder: Path, display: Display) -> None:

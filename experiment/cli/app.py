@@ -15,7 +15,7 @@ import anyio
 import typer
 import typer.exceptions
 
-from experiment.ask import Ask, ConfigError, Plan, load_config, one, resolve_one
+from experiment.ask import Ask, ConfigError, Plan, load_config, names, one, resolve_one
 from experiment.cli import campaigns, options
 from experiment.cli.exits import BAD_INPUT, CRASH, INTERRUPTED, Stop
 from experiment.host import ShapeRefused
@@ -58,14 +58,15 @@ def conformance(
     variant: options.Variant = None,
     target: options.Target = None,
     infer_port: options.InferPort = None,
+    keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
 ) -> None:
     """The wire contract as a black box, one line per rule."""
-    ask = Ask("conformance", one(variant), target=target, infer_port=infer_port)
+    ask = Ask("conformance", one(variant), target=target, infer_port=infer_port, keep_env=names(keep_env))
     plan = resolve_one(load_config(), ask)
 
     async def suite(plan: Plan, display: Display) -> dict[str, Any]:
-        return await run_conformance(plan, results, display, print)
+        return await run_conformance(plan, results, display, print, ask.keep_env or ())
 
     with Display() as display:
         report = anyio.run(suite, plan, display)

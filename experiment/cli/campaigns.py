@@ -1,5 +1,6 @@
 """The verbs that measure: experiment, ladder, compare, reproduce. They are one thing with other searches."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -35,6 +36,7 @@ def experiment(
     target: options.Target = None,
     harness: options.Harness = None,
     infer_port: options.InferPort = None,
+    keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
     resume: options.Resume = None,
     dry_run: options.DryRun = False,
@@ -51,6 +53,7 @@ def experiment(
         target=target,
         harness=harness,
         infer_port=infer_port,
+        keep_env=names(keep_env),
     )
     _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
 
@@ -62,12 +65,22 @@ def ladder(
     target: options.Target = None,
     harness: options.Harness = None,
     infer_port: options.InferPort = None,
+    keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
     resume: options.Resume = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Find the ceiling: confirmed ↔ borderline ↔ first solid fail."""
-    ask = Ask("ladder", one(variant), one(shape), timing, target=target, harness=harness, infer_port=infer_port)
+    ask = Ask(
+        "ladder",
+        one(variant),
+        one(shape),
+        timing,
+        target=target,
+        harness=harness,
+        infer_port=infer_port,
+        keep_env=names(keep_env),
+    )
     _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
 
 
@@ -81,6 +94,7 @@ def compare(
     aa: options.AA = False,
     harness: options.Harness = None,
     runs: options.Runs = None,
+    keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
     resume: options.Resume = None,
     dry_run: options.DryRun = False,
@@ -104,12 +118,14 @@ def compare(
         ladder=ladder,
         aa=aa or None,
         harness=harness,
+        keep_env=names(keep_env),
     )
     _carry_out(config, ask, results, resume, dry_run=dry_run)
 
 
 def reproduce(
     timing: options.Timing = None,
+    keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
     resume: options.Resume = None,
     dry_run: options.DryRun = False,
@@ -119,7 +135,8 @@ def reproduce(
     wanted, said = shapes(config)
     if said:
         print(said)
-    _carry_out(config, ask_to_reproduce(config, timing, wanted), results, resume, dry_run=dry_run)
+    ask = replace(ask_to_reproduce(config, timing, wanted), keep_env=names(keep_env))
+    _carry_out(config, ask, results, resume, dry_run=dry_run)
 
 
 def _carry_out(config: Config, ask: Ask, results: Path, resume: Path | None, *, dry_run: bool) -> None:

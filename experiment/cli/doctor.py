@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiment.ask import load_config
-from experiment.host import ShapeRefused, cpu_plan, facts, usable_cpus
+from experiment.host import ShapeRefused, cpu_plan, facts, role_environment, usable_cpus
 from experiment.run import findings
 from experiment.setup import survey
 
@@ -38,6 +38,12 @@ def _machine() -> list[Row]:
         ("ok", "kernel", f"{machine['system']} {machine['kernel']}", ""),
     ]
     rows += [(finding.state, finding.what, finding.found, finding.mend) for finding in findings(machine)]
+    left_out = ", ".join(role_environment().dropped)
+    rows.append(
+        ("note", "environment", f"{left_out} would disturb", "left out everywhere; KEEP_ENV names what to keep")
+        if left_out
+        else ("ok", "environment", "no variable that would disturb", "")
+    )
     return rows
 
 

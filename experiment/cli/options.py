@@ -33,6 +33,9 @@ InferPort = Annotated[
         help="Where a TARGET expects the inference server (INFER_PORT).", show_default="9000", min=1, max=65535
     ),
 ]
+KeepEnv = Annotated[
+    str | None, typer.Option(help="Environment variables that every process gets all the same (KEEP_ENV).")
+]
 Results = Annotated[Path, typer.Option(help="Folder that the runs are stored in (RESULTS).")]
 Resume = Annotated[
     Path | None, typer.Option(help="Folder of an interrupted run: its finished points are kept (RESUME).")

@@ -2,7 +2,9 @@
 
 from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
+from experiment.host.contents import contents
 from experiment.host.core_speed import PAUSE_S, core_speed
+from experiment.host.environment import RoleEnvironment, role_environment
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
 from experiment.host.machine import CpuPlan, cpu_plan, facts, raise_descriptor_limit, usable_cpus
@@ -23,6 +25,7 @@ __all__ = [
     "GroupStuck",
     "Limits",
     "Role",
+    "RoleEnvironment",
     "RoleGroup",
     "Run",
     "Sampler",
@@ -31,6 +34,7 @@ __all__ = [
     "ThreadTimes",
     "Usage",
     "clean_leftovers",
+    "contents",
     "core_speed",
     "cpu_plan",
     "detect",
@@ -38,6 +42,7 @@ __all__ = [
     "make_group",
     "named_threads",
     "raise_descriptor_limit",
+    "role_environment",
     "thread_times",
     "times_between",
     "usable_cpus",

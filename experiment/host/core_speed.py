@@ -25,7 +25,12 @@ def core_speed(python: Path, cpu: int) -> dict[str, float] | None:
 
     Virtual machines change their speed from hour to hour without saying so: this says it.
     """
-    done = subprocess.run([python, __file__, "--cpu", str(cpu)], capture_output=True, text=True, check=False)
+    from experiment.host.environment import role_environment  # here: as a file this has no packages
+
+    environment = role_environment().variables
+    done = subprocess.run(
+        [python, __file__, "--cpu", str(cpu)], capture_output=True, text=True, check=False, env=environment
+    )
     if done.returncode != 0:
         return None
     found: dict[str, float] = json.loads(done.stdout)

@@ -9,13 +9,14 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 import anyio
 import anyio.to_thread
 
+from experiment.host.environment import RoleEnvironment, role_environment
 from experiment.host.limits import RoleGroup
 from experiment.host.procfs import ProcessId, read_stat
 
@@ -26,13 +27,13 @@ TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class Command:
-    """`env` is the whole environment (None: the runner's own); `log` gets stderr, and stdout unless it is piped.
+    """`env` comes on top of the environment that every role gets; `log` gets stderr, and stdout unless it is piped.
     `stop` is a shell command that asks it to end, `{pid}` being its process; None for SIGTERM."""
 
     argv: Sequence[str]
     cwd: Path
     log: Path
-    env: Mapping[str, str] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
     pipe_stdout: bool = False
     stop: str | None = None
 
@@ -67,7 +68,7 @@ class Role:
     status 127 and says so in its log.
     """
 
-    def __init__(self, command: Command, group: RoleGroup) -> None:
+    def __init__(self, command: Command, group: RoleGroup, environment: RoleEnvironment | None = None) -> None:
         self.group = group
         self.log = command.log
         self._stop_command = command.stop
@@ -75,7 +76,8 @@ class Role:
         self._reading = self._stopped = False
         self._oom_kills: int | None = None
         write_fd: int | None = None
-        environment = {**(os.environ if command.env is None else command.env), **group.environment}
+        passed_on = (environment or role_environment()).variables
+        self._environment = {**passed_on, **command.env, **group.environment}
         try:
             if command.pipe_stdout:
                 self._read_fd, write_fd = os.pipe()
@@ -84,7 +86,7 @@ class Role:
                 self._process = subprocess.Popen(
                     group.launcher(command.argv),
                     cwd=command.cwd,
-                    env=environment,
+                    env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log if write_fd is None else write_fd,
                     stderr=log,
@@ -178,7 +180,8 @@ class Role:
             return
         command = self._stop_command.replace("{pid}", str(self.pid))
         with anyio.move_on_after(limit_s), self.log.open("ab") as log:
-            await anyio.run_process(["/bin/sh", "-c", command], check=False, stdout=log, stderr=log)
+            shell = ["/bin/sh", "-c", command]
+            await anyio.run_process(shell, check=False, stdout=log, stderr=log, env=self._environment)
 
     def kill(self) -> Exit:
         """The same without grace and without an event loop, for the very last resort."""

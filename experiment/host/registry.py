@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 
 from experiment.host.cgroups import PREFIX, Group, make_group, members, remove
+from experiment.host.environment import role_environment
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, kill_until_empty
 from experiment.host.machine import raise_descriptor_limit
@@ -30,9 +31,11 @@ class Run:
     Leaving it (`async with`) stops the roles, last started first, removes every group and the registration.
     """
 
-    def __init__(self, results: Path, host: CgroupHost | None = None) -> None:
+    def __init__(self, results: Path, host: CgroupHost | None = None, keep_env: Sequence[str] = ()) -> None:
+        """Every role is started with the same environment; `keep_env` names variables of this process's own for it."""
         self.id = ProcessId.current()
         self.host = host or detect()
+        self.environment = role_environment(keep_env)
         self.groups: list[RoleGroup] = []
         self.roles: list[Role] = []
         self._file = results / ".running" / f"{self.id}.json"
@@ -47,7 +50,7 @@ class Run:
         return group
 
     def start(self, command: Command, group: RoleGroup) -> Role:
-        role = Role(command, group)
+        role = Role(command, group, self.environment)
         self.roles.append(role)
         self._save()
         return role

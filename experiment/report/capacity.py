@@ -9,7 +9,7 @@ from experiment.report.costs import Spread
 from experiment.report.figures import latency_figure
 from experiment.report.statistics import failure_rate
 from experiment.report.tables import markdown, number_text, pair_text, rate_text, resolution_note
-from experiment.store import Point, StoredRow, StoredRun
+from experiment.store import Point, StoredRow, StoredRun, kept_environment
 
 COLUMNS = (
     *("row", "interpreter", "shape", "timing", "sessions", "purpose", "verdict", "newest_p50_ms", "newest_p95_ms"),
@@ -24,11 +24,12 @@ POINT_HEADINGS = (
 
 
 def title(run: StoredRun) -> str:
-    """Rows, shapes, timing and interpreters: what a figure must say of itself."""
+    """Rows, shapes, timing, interpreters, and variables kept by name: what a figure must say of itself."""
     rows = run.rows[0].name if len(run.rows) == 1 else f"{len(run.rows)} rows"
     tags = sorted({row.interpreter for row in run.rows if row.interpreter != "–"})
     on = f"CPython {', '.join(tags)}" if tags else "verdict external"
-    return " · ".join([rows, *run.shapes, run.timing, on])
+    kept = [f"{name}={value}" for name, value in kept_environment(run.manifest).items()]
+    return " · ".join([rows, *run.shapes, run.timing, on, *kept])
 
 
 def figures(run: StoredRun) -> list[dict[str, Any]]:

@@ -39,6 +39,11 @@ class Campaign:
         return "-".join([*verb, rows, places, self.resolved.timing])
 
     @property
+    def keep_env(self) -> tuple[str, ...]:
+        """Variables of the user's that its roles get by name."""
+        return self.resolved.ask.keep_env or ()
+
+    @property
     def alone(self) -> bool:
         """Whether it has a single row, whose trouble is the campaign's."""
         return len(self.rows) == 1

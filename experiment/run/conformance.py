@@ -25,12 +25,16 @@ class NotConforming(RuntimeError):
     """The gateway breaks the wire contract, so that nothing it does is a result; the text names the rules."""
 
 
-async def run_conformance(plan: Plan, results: Path, display: Display, say: Callable[[str], None]) -> dict[str, Any]:
+async def run_conformance(
+    plan: Plan, results: Path, display: Display, say: Callable[[str], None], keep_env: Sequence[str] = ()
+) -> dict[str, Any]:
     """Only the conformance suite; its lines go to `say`. Returns its report (`tests.conformance`, `--json`)."""
     for note in clean_leftovers(results):
         display.note(note)
     launch = None if plan.variant is None else (await anyio.to_thread.run_sync(prepare, plan.variant, display.note))[0]
-    async with Run(results) as run:
+    async with Run(results, keep_env=keep_env) as run:
+        for note in run.environment.notes():
+            display.note(note)
         folder = RunFolder.create(results, f"conformance-{plan.variant_name}", datetime.now().astimezone())
         with on_harness_cpus(plan):
             return await suite(run, plan, launch, folder.path, display, say)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from experiment.ask import Foreign, Variant
-from experiment.setup import Environment, NotOnInterpreter, describe, ensure, packages
+from experiment.host import contents
+from experiment.setup import Environment, NotOnInterpreter, describe, ensure
 from variants.shared.build import GIL_WARNING
 
 GIL_TURNED_ON = f"error:{GIL_WARNING}:RuntimeWarning"
@@ -31,7 +32,7 @@ class Launch:
         return self.row.health if isinstance(self.row, Foreign) else "/health"
 
     def command(self, port: int, inference_url: str, vcpus: int) -> tuple[list[str], dict[str, str]]:
-        """Command line, and environment variables beside the runner's own."""
+        """Command line, and environment variables beside those that every role gets."""
         if isinstance(self.row, Foreign):
             return self.row.filled(port, inference_url)
         argv = [
@@ -65,9 +66,9 @@ def prepare(row: Variant | Foreign, report: Callable[[str], None]) -> tuple[Laun
 
 def interpreter_facts(environment: Environment) -> dict[str, Any]:
     """What a manifest says of an environment's interpreter and packages."""
-    facts = describe(environment.python) | asdict(environment.interpreter)
+    facts = describe(environment.python) | contents(environment.python) | asdict(environment.interpreter)
     plain: dict[str, Any] = json.loads(json.dumps(facts, default=str))
-    return plain | {"packages": packages(environment.python)}
+    return plain
 
 
 def _environment(row: Variant, report: Callable[[str], None]) -> Environment:

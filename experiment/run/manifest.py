@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from experiment.ask import Row
+from experiment.host import RoleEnvironment
 from experiment.run.campaign import Campaign
 from experiment.run.launch import Launch
 from experiment.search import Search
@@ -37,6 +38,7 @@ def make_manifest(
     machine: dict[str, Any],
     harness: dict[str, Any],
     rows: Mapping[str, tuple[Launch | None, dict[str, Any] | None]],
+    environment: RoleEnvironment,
     hygiene: list[dict[str, str]],
     notes: list[str],
 ) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def make_manifest(
     Args:
         harness: facts of the interpreter that the harness runs on.
         rows: by label, what `prepare` gave: the row as it runs, and its interpreter's facts; None where there is none.
+        environment: what of the user's variables its roles got.
         hygiene: what of the machine may disturb the run.
     """
     config = campaign.config
@@ -64,6 +67,7 @@ def make_manifest(
         "rows": {row.label: _row(row, *rows[row.label]) for row in campaign.rows},
         "interpreters": {"harness": harness},
         "machine": machine,
+        "environment": environment.facts(),
         "hygiene": hygiene,
         "notes": notes,
     }

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from experiment.ask import ConfigError, Plan, Row
-from experiment.host import Run, ShapeRefused, clean_leftovers, facts
+from experiment.host import Run, ShapeRefused, clean_leftovers, contents, facts
 from experiment.run.campaign import Campaign
 from experiment.run.conformance import NotConforming, conform, on_harness_cpus
 from experiment.run.hygiene import as_facts, disturbances, findings
@@ -25,7 +25,7 @@ from experiment.run.probe import ProbeError
 from experiment.run.progress import Display
 from experiment.run.stand import HARNESS_PYTHON
 from experiment.search import Move, Search, bracket, turn
-from experiment.setup import CHECKOUT, SetupError, describe, packages, read_json
+from experiment.setup import CHECKOUT, SetupError, describe, read_json
 from experiment.store import RunFolder, compared, facts_of
 from experiment.terms import Tried
 
@@ -100,7 +100,9 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
     for runner in runners:
         with _refusing(runner, campaign, display):
             await _prepare(runner, display)
-    async with Run(campaign.results) as run:
+    async with Run(campaign.results, keep_env=campaign.keep_env) as run:
+        for note in run.environment.notes():
+            display.note(note)
         machine = facts(run.host)
         if not run.host.writable:
             display.note(f"{run.host.explain()}: CPU affinity instead")
@@ -110,9 +112,9 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
         )
         for disturbance in disturbances(found):
             display.note(f"may disturb: {disturbance}")
-        harness = describe(HARNESS_PYTHON) | {"packages": packages(HARNESS_PYTHON)}
+        harness = describe(HARNESS_PYTHON) | contents(HARNESS_PYTHON)
         prepared = {runner.row.label: (runner.launch, runner.interpreter) for runner in runners}
-        manifest = make_manifest(campaign, started, machine, harness, prepared, as_facts(found), notes)
+        manifest = make_manifest(campaign, started, machine, harness, prepared, run.environment, as_facts(found), notes)
         if resumed is None:
             folder = RunFolder.create(campaign.results, campaign.name, started)
             folder.write_manifest(manifest)

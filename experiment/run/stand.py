@@ -1,6 +1,5 @@
 """The test stand: starts simulator, gateway and load generator, each in its group, and stops them. Measures nothing."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -54,10 +53,9 @@ class Stand:
         stop: str | None = None,
         pipe_stdout: bool = False,
     ) -> Role:
-        """Start one role; its log is `<logs>/<role>.log`. `env` comes on top of the runner's own."""
+        """Start one role; its log is `<logs>/<role>.log`. `env` comes on top of what every role gets."""
         log = self._logs / f"{role}.log"
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": "", **(env or {})}
-        command = Command(argv, cwd=CHECKOUT, log=log, env=environment, pipe_stdout=pipe_stdout, stop=stop)
+        command = Command(argv, cwd=CHECKOUT, log=log, env=env or {}, pipe_stdout=pipe_stdout, stop=stop)
         started = self._run.start(command, self._run.group(role, limits))
         self._stack.push_async_callback(started.stop, STOP_S)
         return started

@@ -4,7 +4,7 @@ Runs before anything is installed, so it needs only a CPython ≥ 3.11 and its s
 """
 
 from experiment.setup.environments import Environment, ensure
-from experiment.setup.facts import Interpreter, describe, packages
+from experiment.setup.facts import Interpreter, describe
 from experiment.setup.failures import Attempt, NotOnInterpreter, SetupError
 from experiment.setup.handover import run_in_foreground
 from experiment.setup.json_files import read_json, write_json
@@ -21,7 +21,6 @@ __all__ = [
     "SetupError",
     "describe",
     "ensure",
-    "packages",
     "read_json",
     "run_in_foreground",
     "survey",

@@ -5,6 +5,7 @@ Nothing here looks for, installs or builds an interpreter.
 
 import json
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ v = sysconfig.get_config_var
 args = v("CONFIG_ARGS") or ""
 cflags = " ".join(str(v(name) or "") for name in ("PY_CFLAGS", "PY_CORE_CFLAGS", "PY_CFLAGS_NODIST"))
 gil = getattr(sys, "_is_gil_enabled", None)
+jit = getattr(sys, "_jit", None)
+_, branch, commit = getattr(sys, "_git", ("", "", ""))
 print(json.dumps({
     "executable": sys.executable,
     "base_executable": getattr(sys, "_base_executable", sys.executable),
@@ -33,29 +36,30 @@ print(json.dumps({
     "free_threaded": bool(v("Py_GIL_DISABLED")),
     "gil_enabled": True if gil is None else gil(),
     "debug": bool(v("Py_DEBUG")),
-    "config_args": args,
-    "cflags": cflags.strip(),
+    "branch": branch or None,
+    "commit": commit or None,
+    "configure_options": args,
+    "compiler_flags": v("PY_CORE_CFLAGS") or "",
     "pgo": "--enable-optimizations" in args or "-fprofile-use" in cflags or "-fprofile-instr-use" in cflags,
     "lto": "--with-lto" in args or "-flto" in cflags,
-    "jit": "--enable-experimental-jit" in args,
-    "tail_call": "--with-tail-call-interp" in args,
+    "jit": jit.is_available() if jit else "--enable-experimental-jit" in args,
+    "jit_enabled": jit.is_enabled() if jit else None,
+    "tail_call": bool(v("Py_TAIL_CALL_INTERP")) or "--with-tail-call-interp" in args,
     "libc": " ".join(platform.libc_ver()).strip(),
     "machine": platform.machine(),
 }))
 """
 
-
-_PACKAGES = """
-import importlib.metadata as m, json
-print(json.dumps({d.name: d.version for d in sorted(m.distributions(), key=lambda d: d.name.lower())}))
-"""
+_NAMES_A_PATH = re.compile(r"(^|[=:,\"'])(-[A-Z])?/")
 
 
 def describe(executable: str | Path) -> dict[str, Any]:
     """The facts of an interpreter, as it states them when run (isolated, so that PYTHON* variables do not count).
 
     Keys: executable, base_executable, base_prefix, implementation, version ("3.13.5"), version_info ([3, 13, 5]),
-    build, compiler, free_threaded, gil_enabled, debug, config_args, cflags, pgo, lto, jit, tail_call, libc, machine.
+    build, compiler, free_threaded, gil_enabled, debug, pgo, lto, libc, machine, branch, commit, configure_options and
+    compiler_flags (without paths), tail_call, jit (whether there is one) and jit_enabled (whether it is on by itself;
+    None: this version does not say).
     Raises Unavailable where it does not run.
     """
     finished = run([executable, "-I", "-c", _PROBE], timeout_s=10)
@@ -65,16 +69,26 @@ def describe(executable: str | Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(finished.stdout)
     except ValueError:
         raise Unavailable(f"{executable} is no Python 3: it printed {finished.stdout[:80]!r}") from None
+    for name in ("configure_options", "compiler_flags"):
+        facts[name] = without_paths(facts[name])
     return facts
 
 
-def packages(executable: str | Path) -> dict[str, str]:
-    """Name and version of every package that the interpreter at `executable` would import. Raises Unavailable."""
-    finished = run([executable, "-I", "-c", _PACKAGES], timeout_s=60)
-    if not finished.ok:
-        raise Unavailable(f"{executable} does not list its packages: {finished.why()}")
-    found: dict[str, str] = json.loads(finished.stdout)
-    return found
+def without_paths(options: str) -> str:
+    """The words that name no absolute path: a build is the same wherever it was made and wherever it lies."""
+    try:
+        words = shlex.split(options)
+    except ValueError:  # a quote that does not end
+        words = options.split()
+    return " ".join(kept for word in words if (kept := _without_paths(word)))
+
+
+def _without_paths(word: str) -> str:
+    """`CFLAGS=-O3 -I/opt/include` → `CFLAGS=-O3`; nothing where nothing but paths was given."""
+    name, equals, value = word.partition("=") if "=" in word else ("", "", word)
+    parts = [part for part in value.split() if not _NAMES_A_PATH.search(part)]
+    only_paths = value and not parts
+    return "" if only_paths or _NAMES_A_PATH.search(name) else f"{name}{equals}{' '.join(parts)}"
 
 
 @dataclass(frozen=True)

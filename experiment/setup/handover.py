@@ -6,7 +6,7 @@ Signals reach it, it does not outlive us, and nothing of it is captured.
 import ctypes
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -22,13 +22,14 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def run_in_foreground(argv: Sequence[str | Path], reason_name: str) -> int:
+def run_in_foreground(argv: Sequence[str | Path], reason_name: str, env: Mapping[str, str] | None = None) -> int:
     """Exit status of `argv`; where a signal ended it, prints an EXIT line on stdout and returns 1.
 
-    Ctrl-C reaches the child by itself, from the terminal: here it is only waited for.
+    `env` is its whole environment (None: `clean_environment`). Ctrl-C reaches the child by itself, from the terminal:
+    here it is only waited for.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    process = subprocess.Popen(argv, env=clean_environment(), preexec_fn=_restore)
+    process = subprocess.Popen(argv, env=clean_environment() if env is None else env, preexec_fn=_restore)
 
     def forward(number: int, _frame: FrameType | None) -> None:
         process.send_signal(number)

@@ -1,9 +1,9 @@
 """A run as files: write, read, merge, list, compact evidence. Re-exports only."""
 
-from experiment.store.evidence import MACHINE_KEYS, write_evidence
+from experiment.store.evidence import MACHINE_KEYS, identity, write_evidence
 from experiment.store.folders import PointFolder, RunFolder
 from experiment.store.listing import RUN_HEADINGS, prunable, prune, run_lines
-from experiment.store.merge import compared, contract_of, differences, facts_of
+from experiment.store.merge import compared, contract_of, differences, facts_of, kept_environment
 from experiment.store.points import Load, Percentiles, Point
 from experiment.store.runs import StoredRow, StoredRun, read_run, run_paths, runs
 
@@ -21,6 +21,8 @@ __all__ = [
     "contract_of",
     "differences",
     "facts_of",
+    "identity",
+    "kept_environment",
     "prunable",
     "prune",
     "read_run",

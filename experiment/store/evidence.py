@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment.setup import write_json
+from experiment.store.merge import IDENTITY
 from experiment.store.runs import StoredRun
 
 _INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
@@ -35,7 +36,14 @@ def write_evidence(run: StoredRun, path: Path) -> None:
 
 
 def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if facts is None else {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")}
+    return (
+        None if facts is None else {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")} | identity(facts)
+    )
+
+
+def identity(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells an interpreter and its packages from others of the same versions; nothing of it in an older run."""
+    return {key: facts[key] for key in (*IDENTITY, "package_contents") if key in facts}
 
 
 def _point(point: Mapping[str, Any]) -> dict[str, Any]:

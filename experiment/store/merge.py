@@ -8,6 +8,20 @@ Manifest = Mapping[str, Any]
 
 _MACHINE = ("cpu_model", "cpus", "memory_bytes", "virtualisation", "kernel", "kernel_build", "cgroup")
 _SETTINGS = ("timing", "slo", "simulator", "harness")
+_BUILD = ("version", "free_threaded", "compiler", "pgo", "lto", "libc")
+IDENTITY = (
+    "branch",
+    "commit",
+    "configure_options",
+    "compiler_flags",
+    "debug",
+    "jit",
+    "jit_enabled",
+    "tail_call",
+    "binary_sha256",
+    "libpython_sha256",
+)
+"""Facts that tell builds of one version apart, beside compiler, PGO and LTO; later than the first runs."""
 
 
 def differences(runs: Mapping[str, Manifest]) -> list[str]:
@@ -42,6 +56,7 @@ def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]
     for table in _SETTINGS:
         yield from _unlike(table, first[table], second[table])
     yield from _unlike("shapes", _shapes(first), _shapes(second))
+    yield from _unlike("environment", kept_environment(first), kept_environment(second))
     yield from _interpreter("harness", first["interpreters"]["harness"], second["interpreters"]["harness"])
     for row in first["rows"].keys() & second["rows"].keys():
         mine, theirs = first["rows"][row], second["rows"][row]
@@ -49,10 +64,10 @@ def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]
         yield from _interpreter(f"row {row}", mine["interpreter"], theirs["interpreter"])
     mine_by, theirs_by = _by_request(first), _by_request(second)
     for asked in sorted(mine_by.keys() & theirs_by.keys()):
-        yield from _unlike(f"interpreter {asked}", mine_by[asked], theirs_by[asked])
+        yield from _builds(f"interpreter {asked}", mine_by[asked], theirs_by[asked])
     mine_by, theirs_by = _by_environment(first), _by_environment(second)
     for environment in sorted(mine_by.keys() & theirs_by.keys()):
-        yield from _unlike(f"packages of {environment}", mine_by[environment], theirs_by[environment])
+        yield from _packages(f"packages of {environment}", mine_by[environment], theirs_by[environment])
 
 
 def _unlike(
@@ -61,6 +76,12 @@ def _unlike(
     for name in keys or sorted(mine.keys() | theirs.keys()):
         if mine.get(name) != theirs.get(name):
             yield f"{what} {name}", mine.get(name), theirs.get(name)
+
+
+def kept_environment(run: Manifest) -> dict[str, str]:
+    """Variables that its roles got because the user asked for them by name; older runs have no such thing."""
+    kept: dict[str, str] = run.get("environment", {}).get("kept", {})
+    return kept
 
 
 def _shapes(run: Manifest) -> dict[str, Any]:
@@ -73,10 +94,24 @@ def _interpreter(
 ) -> Iterator[tuple[str, Any, Any]]:
     if mine is None or theirs is None:
         return
-    for name in ("version", "free_threaded", "compiler", "pgo", "lto", "libc"):
-        if mine.get(name) != theirs.get(name):
-            yield f"{what} interpreter {name}", mine.get(name), theirs.get(name)
-    yield from _unlike(f"{what} package", mine["packages"], theirs["packages"])
+    yield from _builds(f"{what} interpreter", mine, theirs)
+    yield from _packages(f"{what} package", mine, theirs)
+
+
+def _builds(what: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What older runs do not say of an interpreter is compared where both have it."""
+    yield from _unlike(what, mine, theirs, (*_BUILD, *(key for key in IDENTITY if key in mine and key in theirs)))
+
+
+def _packages(what: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Versions; with them origin and contents, where both runs have these."""
+    both_know = "package_contents" in mine and "package_contents" in theirs
+
+    def said(facts: Mapping[str, Any]) -> dict[str, str]:
+        known = facts["package_contents"] if both_know else {}
+        return {name: f"{version} {known.get(name, '')}".strip() for name, version in facts["packages"].items()}
+
+    yield from _unlike(what, said(mine), said(theirs))
 
 
 def _by_request(run: Manifest) -> dict[str, dict[str, Any]]:
@@ -84,15 +119,13 @@ def _by_request(run: Manifest) -> dict[str, dict[str, Any]]:
     for row in run["rows"].values():
         if row["interpreter"] is not None and "interpreter" in row["variant"]:
             facts = row["interpreter"]
-            found[facts.get("requested") or row["variant"]["interpreter"]] = {
-                key: facts.get(key) for key in ("version", "compiler", "pgo", "lto")
-            }
+            found[facts.get("requested") or row["variant"]["interpreter"]] = facts
     return found
 
 
 def _by_environment(run: Manifest) -> dict[str, dict[str, Any]]:
     return {
-        f"{row['variant']['environment']} on {row['variant']['interpreter']}": row["interpreter"]["packages"]
+        f"{row['variant']['environment']} on {row['variant']['interpreter']}": row["interpreter"]
         for row in run["rows"].values()
         if row["interpreter"] is not None and "environment" in row["variant"]
     }

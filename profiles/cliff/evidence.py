@@ -6,7 +6,7 @@ from typing import Any
 
 from experiment.ask import ConfigError
 from experiment.setup import CHECKOUT, read_json, write_json
-from experiment.store import MACHINE_KEYS, read_run, write_evidence
+from experiment.store import MACHINE_KEYS, identity, read_run, write_evidence
 from profiles.cliff.gap import Gap, take_apart
 from profiles.cliff.rates import counts_of
 
@@ -46,7 +46,7 @@ def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS}
+    return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS} | identity(facts)
 
 
 def _earlier(kept: Mapping[str, Any] | None, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ results/<date>-cliff/cliff.json is written again after every turn and point; `pa
 """
 
 import csv
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -103,12 +102,15 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
             _refuse(kept, name, error, display)
     folder = RunFolder.create(results, "cliff", started)
     async with Run(results) as run:
+        for note in run.environment.notes():
+            display.note(note)
         evidence: dict[str, Any] = {
             "started": started.isoformat(timespec="seconds"),
             "finished": False,
             "contract": CONTRACT,
             "lab": commit(),
             "machine": facts(run.host),
+            "environment": run.environment.facts(),
             "settings": cliff.model_dump(exclude={"cells", "points"}),
             "cells": cells,
             "points": [],
@@ -152,9 +154,8 @@ async def _turn(run: Run, cell: Cell, cliff: Cliff, python: Path, folder: RunFol
     limits = {"all": Limits(cpus), "one": Limits(one), "quota": Limits(cpus, 1.0, 100.0)}[cell.cpus]
     argv = [str(python), "-W", GIL_TURNED_ON, "lost_wakeup.py", "--serve", str(port)]
     argv += ["--runtime", cell.runtime, "--loop", cell.loop]
-    environment = {**os.environ, "SPIN_US": str(cell.spin_us), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"}
-    log = folder.path / "server.log"
-    role = run.start(Command(argv, cwd=_REPRODUCER, log=log, env=environment), run.group("cell", limits))
+    log, spin = folder.path / "server.log", {"SPIN_US": str(cell.spin_us)}
+    role = run.start(Command(argv, cwd=_REPRODUCER, log=log, env=spin), run.group("cell", limits))
 
     def look() -> list[dict[str, Any]]:
         pids = [pid for pid in role.group.pids() if is_python_314(pid)]

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from experiment.host import role_environment
 from profiles.forensics.findings import Look, classify, parse_tcp, thread_look
 from profiles.profilers.inject import inject
 from profiles.profilers.remote_sampler import state_of
@@ -114,7 +115,8 @@ def thread_stacks(pid: int) -> dict[str, Any]:
     own interpreter build; `unreadable` says why it could not."""
     python = Path(f"/proc/{pid}/exe").resolve()
     command = [str(python), str(SAMPLER), str(pid), "0", "-"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    environment = role_environment().variables
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=environment)
     if done.returncode:
         return {"unreadable": done.stderr.strip().splitlines()[-1:]}
     found: dict[str, Any] = json.loads(done.stdout)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import anyio
 import anyio.to_thread
 
-from experiment.host import ThreadTimes, Usage, thread_times, times_between
+from experiment.host import ThreadTimes, Usage, role_environment, thread_times, times_between
 from experiment.setup import ensure
 from profiles.profilers.inject import CannotInject, inject
 
@@ -60,8 +60,10 @@ class _Children:
     running: list[tuple[subprocess.Popen[bytes], Path]] = field(default_factory=list)
 
     def start(self, argv: Sequence[str], log: Path) -> None:
+        environment = role_environment().variables
         with log.open("wb") as file:
-            self.running.append((subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file), log))
+            child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment)
+            self.running.append((child, log))
 
     async def stop(self) -> None:
         for child, _ in self.running:
@@ -239,7 +241,7 @@ class Memray:
             raise ProfilerFailed(f"memray did not end within {STOP_S:g} s: no thread of the gateway came by")
         stem = str(taken.with_suffix(""))
         command = [str(self._python), str(_HERE / "memory_report.py"), str(taken), stem]
-        await anyio.run_process(command)
+        await anyio.run_process(command, env=role_environment().variables)
         for name in stacks:
             stacks[name] += taken.with_suffix(f".{name}.txt").read_text(encoding="utf-8")
         value: dict[str, Any] = json.loads(taken.with_suffix(".json").read_text(encoding="utf-8"))

@@ -20,7 +20,10 @@ def interpreter(asked: str = "3.14", **changed: Any) -> dict[str, Any]:
     free = asked.endswith("t")
     tag = "3.14.7t" if free else "3.14.7"
     facts = {"version": "3.14.7", "tag": tag, "free_threaded": free, "compiler": "GCC 14", "pgo": True, "lto": False}
-    return {**facts, "libc": "glibc 2.41", "packages": {"granian": "2.8.7", "h2": "4.3.0"}, **changed}
+    build = {"commit": "c0ffee", "jit_enabled": False, "libpython_sha256": None}
+    packages = {"granian": "2.8.7", "h2": "4.3.0"}
+    contents = {"granian": "index 0123456789ab", "h2": "index ba9876543210"}
+    return {**facts, **build, "libc": "glibc 2.41", "packages": packages, "package_contents": contents, **changed}
 
 
 def manifest(rows: dict[str, str], verb: str = "compare", timing: str = "quick") -> dict[str, Any]:

@@ -5,12 +5,16 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiment.bench import suite
 from experiment.bench.meter import Meter
-from experiment.setup import CHECKOUT
+from experiment.run import Display
+from experiment.setup import CHECKOUT, Environment, Interpreter
+from tests.speaking import disturb, is_clean, speaker
 
 two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="it takes two cores")
 
@@ -57,3 +61,19 @@ def spin(seconds: float) -> None:
     end_s = time.perf_counter() + seconds
     while time.perf_counter() < end_s:
         pass
+
+
+def test_benches_do_not_see_the_user_s_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disturb(monkeypatch)
+    program = speaker(tmp_path)
+    found = Interpreter("3.14", str(program), "3.14.7", free_threaded=False, stand_in=False, source="made up")
+    environment = Environment("drain", program, found)
+    assert is_clean(suite._printed(environment, "floor"))
+    monkeypatch.setattr(suite, "_environments", lambda *_: [environment])
+    monkeypatch.setattr(suite, "HARNESS_PYTHON", program)
+    for part in ("core", "loadgen", "simulator"):
+        (tmp_path / "said.json").unlink(missing_ok=True)
+        (tmp_path / part).mkdir()
+        monkeypatch.chdir(tmp_path / part)
+        suite.run_benchmarks((part,), Display())
+        assert is_clean((tmp_path / "said.json").read_text())

@@ -128,16 +128,27 @@ async def test_lines_go_on_to_the_last_one_while_the_role_is_stopped(tmp_path: P
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # the directory being listed
 
 
-async def test_environment_and_directory_are_the_commands_own(tmp_path: Path, make: MakeGroup) -> None:
-    command = Command(
-        ["/bin/sh", "-c", "pwd; echo $ONLY; echo ${HOME-unset}"],
-        tmp_path,
-        tmp_path / "role.log",
-        env={"ONLY": "this", "PATH": os.environ["PATH"]},
-        pipe_stdout=True,
-    )
+async def test_a_role_gets_its_own_variables_and_of_the_user_s_those_on_the_list(
+    tmp_path: Path, make: MakeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home-of-a-test")
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    monkeypatch.setenv("A_SECRET", "1")
+    code = "pwd; echo $ONLY $HOME ${PYTHONASYNCIODEBUG-unset} ${A_SECRET-unset}"
+    command = Command(["/bin/sh", "-c", code], tmp_path, tmp_path / "role.log", env={"ONLY": "this"}, pipe_stdout=True)
     async with Role(command, make("gateway", Limits())) as role:
-        assert [line async for line in role.lines()] == [str(tmp_path), "this", "unset"]
+        assert [line async for line in role.lines()] == [str(tmp_path), "this /home-of-a-test unset unset"]
+
+
+async def test_the_command_that_stops_a_role_sees_what_the_role_sees(
+    tmp_path: Path, make: MakeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    stop = f"echo $MINE ${{PYTHONASYNCIODEBUG-unset}} > {tmp_path}/stopped; kill {{pid}}"
+    command = Command(["sleep", "300"], tmp_path, tmp_path / "role.log", env={"MINE": "this"}, stop=stop)
+    async with Role(command, make("gateway", Limits())):
+        pass
+    assert (tmp_path / "stopped").read_text() == "this unset\n"
 
 
 async def test_a_role_ended_from_outside_is_named_by_its_signal(tmp_path: Path, make: MakeGroup) -> None:

@@ -8,6 +8,7 @@ import pytest
 from experiment.ask.schema import ConfigError
 from experiment.report.comparison import compare
 from experiment.report.costs import Spread, carried, factor, neighbours
+from experiment.store.evidence import write_evidence
 from experiment.store.merge import differences
 from experiment.store.runs import read_run
 from experiment.terms import Bracket
@@ -129,11 +130,20 @@ def test_ratios_of_several_runs_are_of_all_pairs(tmp_path: Path) -> None:
         (("machine", "cpu_model"), "Other", "machine cpu_model: a has 'Invented', b has 'Other'"),
         (("machine", "kernel"), "6.1", "machine kernel: "),
         (("contract",), 2, "contract version: a has 1, b has 2"),
+        (("environment",), {"kept": {"PYTHON_JIT": "1"}}, "environment PYTHON_JIT: a has None, b has '1'"),
         (("timing", "name"), "full", "timing name: "),
         (("slo", "newest_p95_ms"), 1, "slo newest_p95_ms: "),
         (("rows", "gil", "shape", "vcpus"), 2, "shapes cpuset-1: "),
         (("rows", "gil", "interpreter"), interpreter(version="3.13.0"), "row gil interpreter version: "),
         (("rows", "gil", "interpreter"), interpreter(packages={"h2": "4.2"}), "row gil package granian: "),
+        (("rows", "gil", "interpreter", "commit"), "beef", "row gil interpreter commit: a has 'c0ffee', b has 'beef'"),
+        (("rows", "gil", "interpreter", "jit_enabled"), True, "interpreter 3.14 jit_enabled: "),
+        (("interpreters", "harness", "libpython_sha256"), "4d", "harness interpreter libpython_sha256: "),
+        (
+            ("rows", "gil", "interpreter", "package_contents", "h2"),
+            "local file ba9876543211",
+            "packages of granian on 3.14 h2: a has '4.3.0 index ba9876543210', b has '4.3.0 local file ba9876543211'",
+        ),
         (("rows", "gil", "variant", "loop"), "asyncio", "row gil loop: "),
         (("interpreters", "harness"), interpreter(version="3.12.1"), "harness interpreter version: "),
     ],
@@ -152,7 +162,31 @@ def test_a_fact_that_differs_is_named(place: tuple[str, ...], value: Any, named:
 def test_rows_of_one_environment_must_have_the_same_packages() -> None:
     one, other = manifest({"gil": "cpuset-1"}), manifest({"gil-h1": "cpuset-1"})
     other["rows"]["gil-h1"]["interpreter"]["packages"] = {"granian": "2.8.6", "h2": "4.3.0"}
+    del other["rows"]["gil-h1"]["interpreter"]["package_contents"]  # as in a run of before
     assert differences({"a": one, "b": other}) == ["packages of granian on 3.14 granian: a has '2.8.7', b has '2.8.6'"]
+
+
+def test_a_run_of_before_that_knows_less_of_its_interpreter_is_compared_by_what_both_know() -> None:
+    one, other = manifest({"gil": "cpuset-1"}), manifest({"gil": "cpuset-1"})
+    for facts in (other["rows"]["gil"]["interpreter"], other["interpreters"]["harness"]):
+        for name in ("commit", "jit_enabled", "libpython_sha256", "package_contents"):
+            del facts[name]
+    assert differences({"a": one, "b": other}) == []
+
+
+def test_evidence_keeps_what_tells_interpreters_and_packages_apart(tmp_path: Path) -> None:
+    facts = manifest({"gil": "cpuset-1"})
+    run = read_run(store(tmp_path, facts, {"gil": ladder_points(1, 500)}))
+    write_evidence(run, tmp_path / "kept.json")
+    kept = read_run(tmp_path / "kept.json")
+    assert differences({"run": run.manifest, "evidence": kept.manifest}) == []
+    other = manifest({"gil": "cpuset-1"})
+    other["rows"]["gil"]["interpreter"] |= {
+        "jit_enabled": True,
+        "package_contents": {"granian": "directory 0", "h2": ""},
+    }
+    unlike = {line.partition(": ")[0] for line in differences({"evidence": kept.manifest, "other": other})}
+    assert unlike >= {"row gil interpreter jit_enabled", "row gil package granian"}
 
 
 def test_rows_that_asked_for_one_interpreter_must_have_found_the_same() -> None:

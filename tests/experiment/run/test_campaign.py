@@ -33,7 +33,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     order: list[tuple[str, int]] = []
     monkeypatch.setattr("experiment.ask.plan.usable_cpus", lambda: frozenset(os.sched_getaffinity(0)) | {0, 1})
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
-    monkeypatch.setattr(runner, "packages", lambda _: {})
+    monkeypatch.setattr(runner, "contents", lambda _: {"packages": {}})
     monkeypatch.setattr(runner, "prepare", lambda row, _: (Launch(row, None, None), interpreter(row.interpreter)))
 
     async def conform(*_: Any) -> str:
@@ -147,6 +147,24 @@ def test_an_interrupted_run_is_taken_up_again(
     assert run.finished
     assert len(taken) == 8
     assert [one.sessions for one in run.rows[0].points] == [100, 200, 100, 200]
+
+
+def test_variables_kept_by_name_are_recorded_and_another_value_cannot_take_the_run_up(
+    tmp_path: Path, taken: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ask("gil", sessions=(200,), keep_env=("PYTHONMALLOC",))
+    monkeypatch.setenv("PYTHONMALLOC", "mimalloc")
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    run = carry_out(tmp_path, wanted)
+    assert run.manifest["environment"]["kept"] == {"PYTHONMALLOC": "mimalloc"}
+    assert "PYTHONASYNCIODEBUG" in run.manifest["environment"]["dropped"]
+    assert "PATH" in run.manifest["environment"]["passed"]
+    monkeypatch.setenv("PYTHONMALLOC", "malloc")
+    with pytest.raises(ConfigError, match="environment PYTHONMALLOC: was 'mimalloc', is 'malloc'"):
+        carry_out(tmp_path, wanted, tmp_path / run.name)
+    monkeypatch.delenv("PYTHONMALLOC")
+    with pytest.raises(ConfigError, match="KEEP_ENV: expected variables that are set, PYTHONMALLOC is not"):
+        carry_out(tmp_path, wanted)
 
 
 def test_another_plan_or_interpreter_cannot_take_it_up(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from experiment.setup.facts import Interpreter, Request, describe, signature
+from experiment.setup.facts import Interpreter, Request, describe, signature, without_paths
 from experiment.setup.failures import Unavailable
+from experiment.store.merge import IDENTITY
 
 from .conftest import HERE, Program
 
@@ -35,9 +36,27 @@ def test_the_running_python_is_described_as_it_is() -> None:
     assert facts["implementation"] == "cpython"
     assert facts["free_threaded"] is False
     assert facts["gil_enabled"] is True
-    assert isinstance(facts["config_args"], str)
+    assert set(IDENTITY) - facts.keys() == {"binary_sha256", "libpython_sha256"}
     assert Request.parse(HERE).mismatch(facts) is None
     assert "GIL build" in (Request.parse(f"{HERE}t").mismatch(facts) or "")
+
+
+def test_no_fact_that_runs_are_compared_by_names_a_place_of_this_machine() -> None:
+    facts = describe(sys.executable)
+    words = " ".join(str(facts.get(key)) for key in IDENTITY).split()
+    assert [word for word in words if word.startswith("/") or "=/" in word or sys.base_prefix in word] == []
+
+
+def test_a_build_is_described_the_same_wherever_it_was_made() -> None:
+    asked = (
+        "'--prefix={0}' '--with-openssl={0}/deps' --enable-optimizations 'CC={0}/bin/clang' 'CFLAGS=-O3 -I{0}/include'"
+    )
+    flags = "-O3 -ffile-prefix-map={0}=. -I{0}/include -I./Include -Wl,-rpath,{0}/lib -fprofile-use={0}/code.profdata"
+    for options, kept in ((asked, "--enable-optimizations CFLAGS=-O3"), (flags, "-O3 -I./Include")):
+        assert without_paths(options.format("/opt/mine")) == without_paths(options.format("/usr/yours")) == kept
+    pyenv = "--enable-shared LDFLAGS=-L/opt/lib 'CFLAGS=-I/opt/include -O3 -march=native' CC=clang -Wl,-L/a,-z=now X="
+    assert without_paths(pyenv) == "--enable-shared CFLAGS=-O3 -march=native CC=clang X="
+    assert without_paths("--with-it's=1 --prefix=/x") == "--with-it's=1"
 
 
 def test_python_variables_of_the_user_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

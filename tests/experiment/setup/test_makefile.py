@@ -32,7 +32,7 @@ GROUPS = {
 }
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
-OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "AA", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE"]
+OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "AA", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE", "KEEP_ENV"]
 SET_UP = ["PYTHON", "PYTEST_ARGS", "LAB_RETRY"]
 
 
@@ -179,7 +179,10 @@ def test_only_the_command_line_counts_and_make_keeps_its_own_variables(only_thes
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["conformance", "SHAPE=x"], "make conformance takes no SHAPE; it takes VARIANT TARGET INFER_PORT RESULTS"),
+        (
+            ["conformance", "SHAPE=x"],
+            "make conformance takes no SHAPE; it takes VARIANT TARGET INFER_PORT KEEP_ENV RESULTS",
+        ),
         (["doctor", "VARIANT=mt"], "make doctor takes no VARIANT; it takes no variable but PYTHON LAB_RETRY"),
         (["RUN=results/a"], "make help takes no RUN; it takes no variable but PYTHON LAB_RETRY"),
         (["check", "PYTEST_ARGS=-x"], "make check takes no PYTEST_ARGS; it takes no variable but PYTHON LAB_RETRY"),
@@ -204,6 +207,15 @@ def test_of_several_verbs_one_that_takes_a_variable_is_enough(only_these: Path, 
     ended = make("doctor", "conformance", "VARIANT=mt")
     assert ended.returncode == 0
     assert ended.stdout.endswith("<conformance><--variant><mt>\n")
+
+
+def test_variables_to_keep_are_named_at_each_call_and_not_by_a_shell_that_still_has_the_name(
+    only_these: Path, program: Program
+) -> None:
+    program("python3", ECHO)
+    assert "--keep-env" not in make_in({"KEEP_ENV": "PYTHONMALLOC"}, "experiment").stdout
+    shown = make_in({"KEEP_ENV": "PYTHONMALLOC"}, "ladder", "KEEP_ENV=PYTHON_JIT,LD_PRELOAD").stdout
+    assert shown.endswith("<ladder><--keep-env><PYTHON_JIT,LD_PRELOAD>\n")
 
 
 def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, program: Program) -> None:
