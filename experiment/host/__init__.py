@@ -8,6 +8,7 @@ from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, 
 from experiment.host.machine import CpuPlan, cpu_plan, facts, raise_descriptor_limit, usable_cpus
 from experiment.host.processes import Command, Exit, Role
 from experiment.host.procfs import named_threads
+from experiment.host.quotas import OuterQuota
 from experiment.host.registry import Run, clean_leftovers
 from experiment.host.sampling import Sampler, Snapshot, window
 from experiment.host.threads import ThreadTimes, thread_times, times_between
@@ -22,6 +23,7 @@ __all__ = [
     "Group",
     "GroupStuck",
     "Limits",
+    "OuterQuota",
     "Role",
     "RoleGroup",
     "Run",

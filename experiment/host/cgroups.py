@@ -22,7 +22,7 @@ from experiment.host.limits import (
     Usage,
     kill_until_empty,
 )
-from experiment.host.procfs import ProcessId, markers, read_bytes
+from experiment.host.procfs import ProcessId, markers, read_bytes, read_table
 
 PREFIX = "gateway-lab-"
 THREAD_CONTROLLERS = frozenset({"cpu", "cpuset"})
@@ -246,12 +246,12 @@ def _usage_v1(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
     if "memory" in controllers:
         found["memory_bytes"] = _number(path, "memory.usage_in_bytes")
         found["memory_peak_bytes"] = _number(path, "memory.max_usage_in_bytes")
-        found["oom_kills"] = _table(path, "memory.oom_control").get("oom_kill")
+        found["oom_kills"] = read_table(f"{path}/memory.oom_control").get("oom_kill")
     return found
 
 
 def _usage_v2(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
-    stat = _table(path, "cpu.stat")
+    stat = read_table(f"{path}/cpu.stat")
     found: dict[str, int | None] = {f"{name}_us": stat.get(f"{key}_usec") for name, key in _V2_TIMES}
     if "cpu" in controllers:
         found["periods"], found["throttled_periods"] = _throttling(path, "nr_periods", "nr_throttled")
@@ -259,13 +259,13 @@ def _usage_v2(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
     if "memory" in controllers:
         found["memory_bytes"] = _number(path, "memory.current")
         found["memory_peak_bytes"] = _number(path, "memory.peak")
-        found["oom_kills"] = _table(path, "memory.events").get("oom_kill")
+        found["oom_kills"] = read_table(f"{path}/memory.events").get("oom_kill")
     return found
 
 
 def _throttling(path: Path, *keys: str) -> list[int | None]:
     """Values of cpu.stat, which on neither version include those of the groups below: summed over all of them."""
-    tables = [_table(Path(directory), "cpu.stat") for directory in _nested(path)]
+    tables = [read_table(f"{directory}/cpu.stat") for directory in _nested(path)]
     known = [[table[key] for table in tables if key in table] for key in keys]
     return [sum(values) if values else None for values in known]
 
@@ -297,12 +297,6 @@ def _text(*paths: Path) -> str:
 def _number(path: Path, name: str) -> int | None:
     raw = read_bytes(f"{path}/{name}")
     return int(raw) if raw else None
-
-
-def _table(path: Path, name: str) -> dict[str, int]:
-    """A file of `key value` lines."""
-    pairs = (line.split() for line in (read_bytes(f"{path}/{name}") or b"").decode().splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def _thousandth(value: int | None) -> int | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiment.host.quotas import OuterQuota, outer_quotas
+
 WANTED_V2 = ("cpu", "cpuset", "memory")
 WANTED_V1 = ("cpu", "cpuacct", "cpuset", "memory")
 
@@ -29,12 +31,14 @@ class Tree:
 @dataclass(frozen=True)
 class CgroupHost:
     """`kind` is "v1", "v2", "hybrid" (both mounted) or "none". `trees` are those that can be written;
-    `problems` has a sentence for each thing that cannot."""
+    `problems` has a sentence for each thing that cannot. `quotas` are those of CPU time that hold the run from outside:
+    of the groups that its own are made in, or, where none can be made, of this process's own; and of all above them."""
 
     kind: str
     trees: tuple[Tree, ...]
     problems: tuple[str, ...]
     mounts: tuple[Path, ...]
+    quotas: tuple[OuterQuota, ...] = ()
 
     @property
     def controllers(self) -> frozenset[str]:
@@ -88,7 +92,13 @@ def detect(root: Path = Path("/")) -> CgroupHost:
     kind = {frozenset({1}): "v1", frozenset({2}): "v2", frozenset({1, 2}): "hybrid"}.get(frozenset(versions), "none")
     if not mounts:
         problems.append("no cgroup hierarchy with cpu, cpuset or memory is mounted")
-    return CgroupHost(kind, tuple(trees), tuple(problems), tuple(mount.point for mount in mounts))
+    parents = {tree.mount: tree.parent for tree in trees}
+    quotas = [
+        quota
+        for mount in mounts
+        for quota in outer_quotas(parents.get(mount.point) or next(_candidates(mount, own)), mount.point)
+    ]
+    return CgroupHost(kind, tuple(trees), tuple(problems), tuple(mount.point for mount in mounts), tuple(quotas))
 
 
 def _mounts(root: Path) -> Iterator[_Mount]:
@@ -118,9 +128,10 @@ def _own_paths(root: Path) -> Iterator[tuple[str, str]]:
             yield controller, path
 
 
-def _candidates(mount: _Mount, own: str) -> Iterator[Path]:
+def _candidates(mount: _Mount, own_paths: dict[str, str]) -> Iterator[Path]:
     """This process's own group, then each above it up to the mount: the nearest that can be written is taken, so
     that limits set on us from outside go on holding."""
+    own = own_paths.get(min(mount.controllers) if mount.version == 1 else "", "/")
     inside = mount.inside.rstrip("/")
     relative = own[len(inside) :] if own == inside or own.startswith(inside + "/") else "/"
     parts = [] if ".." in relative else [part for part in relative.split("/") if part]
@@ -129,15 +140,14 @@ def _candidates(mount: _Mount, own: str) -> Iterator[Path]:
 
 
 def _v1_parent(mount: _Mount, own: dict[str, str]) -> Path | None:
-    path = own.get(min(mount.controllers), "/")
-    return next((candidate for candidate in _candidates(mount, path) if _writable(candidate)), None)
+    return next((candidate for candidate in _candidates(mount, own) if _writable(candidate)), None)
 
 
 def _v2_tree(mount: _Mount, own: dict[str, str], wanted: frozenset[str], root: Path) -> tuple[Tree | None, list[str]]:
     """The nearest candidate whose children get all wanted controllers, or else the one that gives most."""
     best: Tree | None = None
     why: list[str] = []
-    for candidate in _candidates(mount, own.get("", "/")):
+    for candidate in _candidates(mount, own):
         shown = _shown(candidate, root)
         # Moving a process needs cgroup.procs of the common ancestor to be writable (cgroup-v2.rst, "Delegation").
         if not _writable(candidate) or not os.access(candidate / "cgroup.procs", os.W_OK):

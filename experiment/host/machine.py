@@ -110,6 +110,7 @@ def facts(host: CgroupHost | None = None) -> dict[str, Any]:
         "cgroup_writable": host.writable,
         "cgroup_controllers": sorted(host.controllers),
         "cgroup_explained": host.explain(),
+        "outer_quotas": [{"group": quota.group, "vcpus": quota.vcpus} for quota in host.quotas],
         "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "kernel_hz": kernel_hz(),
         "cfs_bandwidth_slice_us": _number("/proc/sys/kernel/sched_cfs_bandwidth_slice_us"),

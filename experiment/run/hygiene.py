@@ -36,6 +36,7 @@ def findings(machine: Mapping[str, Any], plan: CpuPlan | None = None, sessions: 
     return [
         _cores(machine),
         _cgroups(machine),
+        _outer_quotas(machine),
         _descriptors(machine, sessions),
         _ports(machine, sessions),
         _governor(machine),
@@ -72,6 +73,14 @@ def _cgroups(machine: Mapping[str, Any]) -> Finding:
         "run as root, or delegate cpu, cpuset and memory to this user; until then CPU affinity is used, without quotas"
     )
     return Finding("note", "cgroups", machine["cgroup_explained"], mend)
+
+
+def _outer_quotas(machine: Mapping[str, Any]) -> Finding:
+    quotas = [f"{quota['vcpus']:g} vCPU (group {quota['group']})" for quota in machine["outer_quotas"]]
+    if not quotas:
+        return Finding("ok", "outer CPU quotas", "none seen")
+    mend = "a point that it throttles is INVALID: lift it (docker run without --cpus, a pod without a CPU limit)"
+    return Finding("note", "outer CPU quotas", ", ".join(quotas), mend)
 
 
 def _descriptors(machine: Mapping[str, Any], sessions: int | None) -> Finding:

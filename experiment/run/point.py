@@ -15,6 +15,7 @@ from experiment.run.launch import Launch
 from experiment.run.probe import ProbeError, get_json
 from experiment.run.progress import Stage
 from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand
+from experiment.run.surroundings import Surroundings
 from experiment.run.verdict import judge
 from experiment.setup import read_json, write_json
 from experiment.store import PointFolder
@@ -58,7 +59,7 @@ async def run_point(
         else:
             address = plan.target
         roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
-        watch = _Watch(roles, plan, sessions, folder, stage, observer)
+        watch = _Watch(roles, plan, sessions, folder, stage, observer, Surroundings(run.host.quotas))
         watch.harness_faults += lost_groups(run.host.writable, [role.group for role in roles.values()])
         await watch.follow()
         try:
@@ -86,6 +87,7 @@ class _Watch:
         folder: PointFolder,
         stage: Stage,
         observer: Observer | None,
+        surroundings: Surroundings,
     ) -> None:
         groups: list[RoleGroup] = [role.group for role in roles.values()]
         self.notes: list[str] = []
@@ -93,6 +95,7 @@ class _Watch:
         self.harness_faults: list[str] = []
         self.marks: dict[str, dict[str, Snapshot]] = {}
         self.sampler = Sampler(groups, folder.resources)
+        self.surroundings = surroundings
         self._roles = roles
         self._plan = plan
         self._sessions = sessions
@@ -122,6 +125,8 @@ class _Watch:
             if limit.cancelled_caught:
                 self.harness_faults.append(f"the load generator did not end within {limit_s:.0f} s and was stopped")
             tasks.cancel_scope.cancel()
+        self.surroundings.mark("verify")  # a load generator that died did not say that the load was over
+        self.harness_faults += self.surroundings.faults()
 
     async def _observe(self, phase: str) -> None:
         if self._observer is None:
@@ -139,6 +144,7 @@ class _Watch:
     def _event(self, event: dict[str, Any]) -> None:
         if event["event"] == "phase":
             self._phase = event["phase"]
+            self.surroundings.mark(self._phase)
             self.marks[self._phase] = {name: self.sampler.snapshot(name) for name in self._roles}
             self._stage.update(self._phase)
         else:
@@ -209,6 +215,7 @@ def _summarise(
         "gateway": gateway,
         "window": windows,
         "core_speed": speed,
+        "outer_quotas": watch.surroundings.outer_quotas(),
     }
     write_json(folder.summary, summary)
     return summary

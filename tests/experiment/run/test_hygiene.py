@@ -12,6 +12,7 @@ QUIET: dict[str, Any] = {
     "cpus_usable": [0, 1, 2, 3],
     "cgroup_controllers": ["cpu", "cpuset", "memory"],
     "cgroup_explained": "cgroup v2",
+    "outer_quotas": [],
     "open_files_hard": 65536,
     "ephemeral_ports": [1024, 65535],
     "governor": "performance",
@@ -30,6 +31,7 @@ def test_a_quiet_machine_has_no_disturbance() -> None:
     [
         ("cpus_usable", [0], "cores", "use a machine with two"),
         ("cgroup_controllers", ["cpu"], "cgroups", "delegate"),
+        ("outer_quotas", [{"group": "/box", "vcpus": 1.5}], "outer CPU quotas", "INVALID"),
         ("open_files_hard", 1024, "open files", "ulimit -Hn"),
         ("ephemeral_ports", [32768, 34000], "ephemeral ports", "sysctl"),
         ("governor", "powersave", "frequency governor", "performance"),
