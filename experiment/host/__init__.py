@@ -3,6 +3,7 @@
 from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
 from experiment.host.core_speed import PAUSE_S, core_speed
+from experiment.host.cpus import steal_share, steal_ticks
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
 from experiment.host.machine import CpuPlan, cpu_plan, facts, raise_descriptor_limit, usable_cpus
@@ -40,6 +41,8 @@ __all__ = [
     "make_group",
     "named_threads",
     "raise_descriptor_limit",
+    "steal_share",
+    "steal_ticks",
     "thread_times",
     "times_between",
     "usable_cpus",

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from experiment.ask import Plan
-from experiment.host import AffinityGroup, Role, RoleGroup, Run, Sampler, Snapshot, core_speed
+from experiment.host import AffinityGroup, Role, RoleGroup, Run, Sampler, Snapshot, core_speed, usable_cpus
 from experiment.run.launch import Launch
 from experiment.run.probe import ProbeError, get_json
 from experiment.run.progress import Stage
@@ -59,7 +59,8 @@ async def run_point(
         else:
             address = plan.target
         roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
-        watch = _Watch(roles, plan, sessions, folder, stage, observer, Surroundings(run.host.quotas))
+        cpus = usable_cpus() if plan.cpus is None else plan.cpus.gateway | plan.cpus.harness
+        watch = _Watch(roles, plan, sessions, folder, stage, observer, Surroundings(run.host.quotas, cpus))
         watch.harness_faults += lost_groups(run.host.writable, [role.group for role in roles.values()])
         await watch.follow()
         try:
@@ -199,7 +200,7 @@ def _summarise(
             "cpu": None if cpu_us is None else cpu_us / 1e6 / (window["wall_s"] or 1),
             "rss_bytes_max": window.get("rss_bytes_max"),
         }
-    notes = list(watch.notes)
+    notes = [*watch.notes, *watch.surroundings.notes()]
     if plan.hold_stalled_s:
         notes.append(f"time limits of sessions that stand still were paused, {plan.hold_stalled_s:g} s long")
     summary = {
@@ -216,6 +217,7 @@ def _summarise(
         "window": windows,
         "core_speed": speed,
         "outer_quotas": watch.surroundings.outer_quotas(),
+        "steal_share": watch.surroundings.steal_share(),
     }
     write_json(folder.summary, summary)
     return summary

@@ -1,25 +1,30 @@
-"""What held a point's roles from outside their groups while the load ran: quotas of the groups above them. Read as each
-phase of the load begins; what makes a point INVALID, `faults` says.
+"""What held a point's roles from outside their groups while the load ran: quotas of groups above them, a hypervisor.
+Read as each phase of the load begins. What makes a point INVALID, `faults` says; what is worth a word, `notes`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from experiment.host import OuterQuota
+from experiment.host import OuterQuota, steal_share, steal_ticks
+from experiment.run.hygiene import notable_steal
 
 
 class Surroundings:
     """Marked as each phase of the load begins ("ramp" to "verify"). A quota counts for all of the load, since what it
-    held up early may be answered late."""
+    held up early may be answered late; steal time for the measured window, like all that roles used."""
 
-    def __init__(self, quotas: Sequence[OuterQuota]) -> None:
+    def __init__(self, quotas: Sequence[OuterQuota], cpus: Collection[int]) -> None:
+        """`cpus`: those of all roles together."""
         self._quotas = quotas
+        self._cpus = cpus
+        self._steal: dict[str, dict[int, tuple[int, int]] | None] = {}
         self._throttled: dict[str, list[tuple[int, int] | None]] = {}
 
     def mark(self, phase: str) -> None:
         """Once for each phase; a second time changes nothing."""
         if phase not in self._throttled:
             self._throttled[phase] = [quota.throttled() for quota in self._quotas]
+            self._steal[phase] = steal_ticks(self._cpus)
 
     def outer_quotas(self) -> list[dict[str, Any]]:
         """Each with what it throttled from the beginning of the load to its end; None where that is not known."""
@@ -41,6 +46,15 @@ class Surroundings:
                 ms = found["throttled_ms"]
                 said.append(f"{name} throttled it in {found['throttled_periods']} periods, {ms:.0f} ms in all")
         return said
+
+    def steal_share(self) -> dict[str, float] | None:
+        """Of each CPU, the share of the measured window that a hypervisor took; None where it is not known."""
+        return steal_share(self._steal.get("measure"), self._steal.get("drain"))
+
+    def notes(self) -> list[str]:
+        """A sentence where that is not little."""
+        taken = notable_steal(self.steal_share() or {})
+        return [f"the hypervisor took {taken} in the measured window"] if taken else []
 
 
 def _between(before: tuple[int, int] | None, after: tuple[int, int] | None) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from experiment.store.runs import StoredRun
 _INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
 MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
 _POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
-_LATER_KEYS = ("core_speed", "outer_quotas")
+_LATER_KEYS = ("core_speed", "outer_quotas", "steal_share")
 """Those that older runs do not have."""
 _LOAD_KEYS = ("newest_ms", "oldest_ms", "send_lateness_ms", "partials", "failures", "failures_total", "stalls")
 

@@ -83,7 +83,7 @@ async def test_v1_throttling_of_a_parent_group_is_counted_and_said(tmp_path: Pat
         assert quota == OuterQuota(parent, f"/{parent.relative_to(tree.mount)}", 0.2)
         inside = CgroupHost("v1", (Tree(1, tree.mount, parent, tree.controllers),), (), (), (quota,))
         group = make_group(inside, ProcessId.current(), "gateway", Limits())
-        around = Surroundings(inside.quotas)
+        around = Surroundings(inside.quotas, ())
         async with Role(script(tmp_path, "while True: pass"), group):
             around.mark("ramp")
             before = quota.throttled() or (0, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiment.ask import Ask, load_config, resolve_one
-from experiment.host import AffinityGroup, CgroupHost, Limits, OuterQuota, Role, make_group
+from experiment.host import AffinityGroup, CgroupHost, Limits, OuterQuota, Role, make_group, usable_cpus
 from experiment.host.procfs import ProcessId
 from experiment.run.point import _summarise, _Watch, lost_groups
 from experiment.run.progress import Display
@@ -37,7 +37,7 @@ async def test_a_point_that_an_outer_quota_throttled_is_invalid_and_keeps_by_how
 
     plan = resolve_one(load_config(), Ask("experiment", target="ws://127.0.0.1:9"))
     folder = PointFolder.create(tmp_path, "external", 5, 1)
-    surroundings = Surroundings([OuterQuota(tmp_path, "/box", 0.5)])
+    surroundings = Surroundings([OuterQuota(tmp_path, "/box", 0.5)], usable_cpus())
     host = CgroupHost("none", (), ("taken away for this test",), ())
     group = make_group(host, ProcessId.current(), "loadgen", Limits())
     async with Role(script(tmp_path, LOAD, pipe=True), group) as role:
@@ -58,3 +58,16 @@ def test_a_role_that_lost_its_group_is_named_with_the_reason() -> None:
     assert said.startswith("gateway lost its group: ")
     assert "EBUSY" in said
     assert lost_groups(False, [lost]) == []
+
+
+def test_steal_time_of_the_measured_window_alone_is_kept_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = {"ramp": (0, 100), "warmup": (50, 200), "measure": (50, 300), "drain": (80, 800), "verify": (500, 1300)}
+    around = Surroundings([], [1])
+    for phase, read in ticks.items():
+        monkeypatch.setattr(
+            "experiment.run.surroundings.steal_ticks", lambda cpus, read=read: dict.fromkeys(cpus, read)
+        )
+        around.mark(phase)
+    assert around.steal_share() == {"1": 0.06}
+    assert around.notes() == ["the hypervisor took 6.0% of CPU 1 in the measured window"]
+    assert Surroundings([], [1]).notes() == []
