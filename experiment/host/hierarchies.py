@@ -19,13 +19,15 @@ WANTED_V1 = ("cpu", "cpuacct", "cpuset", "memory")
 @dataclass(frozen=True)
 class Tree:
     """One hierarchy in which groups can be made: `parent` is the directory to make them in, `enable` the
-    controllers (v2) that its children get only once they are written to its cgroup.subtree_control."""
+    controllers (v2) that its children get only once they are written to its cgroup.subtree_control, for which
+    `vacate` says that processes must leave it first."""
 
     version: int
     mount: Path
     parent: Path
     controllers: frozenset[str]
     enable: frozenset[str] = frozenset()
+    vacate: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ class CgroupHost:
         if not self.writable:
             return f"cgroups ({self.kind}) cannot be written: {'; '.join(self.problems)}"
         has = ", ".join(sorted(self.controllers)) or "no controller (processes and CPU time can be followed)"
-        return f"cgroups ({self.kind}) writable with {has}" + "".join(f"; {problem}" for problem in self.problems)
+        vacate = any(tree.vacate for tree in self.trees)
+        moved = ["processes beside a run's are moved into a leaf meanwhile"] if vacate else []
+        return "; ".join([f"cgroups ({self.kind}) writable with {has}", *moved, *self.problems])
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ def _v1_parent(mount: _Mount, own: dict[str, str]) -> Path | None:
 
 
 def _v2_tree(mount: _Mount, own: dict[str, str], wanted: frozenset[str], root: Path) -> tuple[Tree | None, list[str]]:
-    """The nearest candidate whose children get all wanted controllers, or else the one that gives most."""
+    """The nearest candidate whose children get all wanted controllers, or else the one that gives most; none above one
+    that was delegated to us."""
     best: Tree | None = None
     why: list[str] = []
     for candidate in _candidates(mount, own):
@@ -156,20 +161,24 @@ def _v2_tree(mount: _Mount, own: dict[str, str], wanted: frozenset[str], root: P
         offered = frozenset(_words(candidate / "cgroup.controllers")) & wanted
         enabled = frozenset(_words(candidate / "cgroup.subtree_control")) & offered
         enable = offered - enabled
-        if enable and not _may_enable(candidate):
+        delegated = _is_delegated(candidate, mount)
+        occupied = bool(enable) and not _may_enable(candidate)
+        if occupied and not delegated:
             why.append(
                 f"v2: {', '.join(sorted(enable))} cannot be handed to groups in {shown}, because processes live in it "
                 "(EBUSY, the kernel's rule of no internal processes); a delegated scope helps: "
                 "systemd-run --user --scope -p Delegate=yes <command>"
             )
             enable = frozenset()
-        tree = Tree(2, mount.point, candidate, enabled | enable, enable)
+        tree = Tree(2, mount.point, candidate, enabled | enable, enable, occupied and delegated)
         if best is None or len(tree.controllers) > len(best.controllers):
             best = tree
-        if best.controllers == wanted:
-            return best, []
+        if delegated or best.controllers == wanted:
+            break
     if best is None:
         return None, why
+    if best.controllers == wanted:
+        return best, []
     missing = ", ".join(sorted(wanted - best.controllers))
     return best, [*why, f"v2: no {missing} controller for groups in {_shown(best.parent, root)}"]
 
@@ -179,6 +188,24 @@ def _may_enable(candidate: Path) -> bool:
     directory without cgroup.events."""
     is_real_root = not (candidate / "cgroup.events").exists()
     return is_real_root or not _words(candidate / "cgroup.procs")
+
+
+def _is_delegated(candidate: Path, mount: _Mount) -> bool:
+    """Whether it is ours to arrange, processes included: systemd says so by an attribute (`Delegate=yes`, systemd's
+    "Control Group APIs and Delegation"); in a container it is the root, to a user the outermost that can be written."""
+    marks = ("user.delegate", "trusted.delegate")
+    return (
+        candidate == mount.point
+        or not _writable(candidate.parent)
+        or any(_attribute(candidate, mark) == b"1" for mark in marks)
+    )
+
+
+def _attribute(path: Path, name: str) -> bytes | None:
+    try:
+        return os.getxattr(path, name)
+    except OSError:
+        return None
 
 
 def _writable(path: Path) -> bool:

@@ -75,7 +75,8 @@ def _cgroups(machine: Mapping[str, Any]) -> Finding:
     if set(machine["cgroup_controllers"]) >= WANTED_CONTROLLERS:
         return Finding("ok", "cgroups", machine["cgroup_explained"])
     mend = (
-        "run as root, or delegate cpu, cpuset and memory to this user; until then CPU affinity is used, without quotas"
+        "run as root, or delegated: systemd-run --user --scope -p Delegate=yes make …; "
+        "until then CPU affinity is used, without quotas"
     )
     return Finding("note", "cgroups", machine["cgroup_explained"], mend)
 
