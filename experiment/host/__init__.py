@@ -1,5 +1,6 @@
 """The host side of the runner: CPUs, groups, processes, what they use, and what a killed run left. Re-exports only."""
 
+from experiment.host.above import OuterQuota
 from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
 from experiment.host.core_speed import PAUSE_S, core_speed
@@ -9,7 +10,6 @@ from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, 
 from experiment.host.machine import CpuPlan, cpu_plan, facts, raise_descriptor_limit, usable_cpus
 from experiment.host.processes import Command, Exit, Role
 from experiment.host.procfs import named_threads
-from experiment.host.quotas import OuterQuota
 from experiment.host.registry import Run, clean_leftovers
 from experiment.host.sampling import Sampler, Snapshot, window
 from experiment.host.threads import ThreadTimes, thread_times, times_between

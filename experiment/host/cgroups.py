@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from experiment.host.above import PREFIX, hand_down, signed, take_back, write
 from experiment.host.affinity import AffinityGroup, pinning
 from experiment.host.hierarchies import CgroupHost, Tree
 from experiment.host.limits import (
@@ -22,7 +23,6 @@ from experiment.host.limits import (
     Usage,
     kill_until_empty,
 )
-from experiment.host.parents import PREFIX, hand_down, signed, take_back, write
 from experiment.host.procfs import ProcessId, markers, read_bytes, read_table
 
 THREAD_CONTROLLERS = frozenset({"cpu", "cpuset"})
@@ -193,7 +193,7 @@ def _make_directory(tree: Tree, path: Path) -> None:
     run_directory = path.parent
     if not run_directory.is_dir():
         run_directory.mkdir()
-        hand_down(tree)
+        hand_down(tree.parent, tree.enable, vacate=tree.vacate)
         if tree.version == 2 and tree.controllers:
             write(run_directory / "cgroup.subtree_control", signed("+", tree.controllers))
         _inherit_cpuset(tree, tree.parent, run_directory)

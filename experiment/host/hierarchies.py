@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiment.host.quotas import OuterQuota, outer_quotas
+from experiment.host.above import OuterQuota, outer_quotas
 
 WANTED_V2 = ("cpu", "cpuset", "memory")
 WANTED_V1 = ("cpu", "cpuacct", "cpuset", "memory")

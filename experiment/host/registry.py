@@ -14,11 +14,11 @@ from typing import Any
 
 import anyio
 
+from experiment.host.above import PREFIX, take_back
 from experiment.host.cgroups import Group, make_group, members, remove
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, kill_until_empty
 from experiment.host.machine import raise_descriptor_limit
-from experiment.host.parents import PREFIX, take_back
 from experiment.host.processes import Command, Role
 from experiment.host.procfs import RUN_MARKER, ProcessId, all_stats, boot_id, marker
 

@@ -17,8 +17,8 @@ from experiment.host import (
     detect,
     make_group,
 )
+from experiment.host.above import LEAF, PREFIX
 from experiment.host.hierarchies import Tree
-from experiment.host.parents import LEAF, PREFIX
 from experiment.host.procfs import ProcessId
 from experiment.host.sampling import Sampler
 
@@ -173,6 +173,7 @@ def test_v2_in_a_container_what_lives_in_its_root_is_moved_into_a_leaf_and_back(
     assert (root / "gateway-lab-7-70/gateway/cpu.max").read_text() == "1250 5000"
 
     (root / "cgroup.procs").write_text("")
+    (root / "cgroup.subtree_control").write_text("cpuset cpu memory\n")
     first.kill()
     assert (root / LEAF).is_dir()  # the other run's groups still need it
     second.kill()

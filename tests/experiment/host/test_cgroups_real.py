@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from experiment.host import CgroupHost, Group, Limits, Role, clean_leftovers, detect, make_group, named_threads
+from experiment.host.above import LEAF
 from experiment.host.cgroups import members, remove
 from experiment.host.hierarchies import Tree
-from experiment.host.parents import LEAF
 from experiment.host.procfs import ProcessId, read_stat
 from tests.experiment.host.conftest import MakeGroup, first_lines, is_running, script
 

@@ -6,9 +6,9 @@ import anyio
 import pytest
 
 from experiment.host import CgroupHost, Limits, OuterQuota, Role, facts, make_group
+from experiment.host.above import outer_quotas
 from experiment.host.hierarchies import Tree
 from experiment.host.procfs import ProcessId
-from experiment.host.quotas import outer_quotas
 from experiment.run.surroundings import Surroundings
 from tests.experiment.host.conftest import script
 from tests.experiment.host.test_cgroup_files import V1_FILES, V1_MOUNTS, V1_OWN, V2_FILES, V2_MOUNT, V2_OWN, lay_out
