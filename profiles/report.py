@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from experiment.report import compare, draw, markdown, rows_figure, save, text, write_capacity
 from experiment.setup import CHECKOUT, read_json, write_json
-from experiment.store import MACHINE_KEYS, read_run
+from experiment.store import machine_kept, read_run
 from profiles.cliff.evidence import EVIDENCE, compact
 from profiles.cliff.figures import draw_all
 from profiles.cliff.page import page as cliff_page
@@ -136,7 +136,7 @@ def _threads(threads: list[dict[str, Any]]) -> str:
 
 
 def _versions(manifest: Mapping[str, Any]) -> str:
-    machine = {key: manifest.get("machine", {}).get(key) for key in MACHINE_KEYS}
+    machine = machine_kept(manifest.get("machine", {}))
     lines = ["## What ran", *(f"- {key}: {value}" for key, value in machine.items() if value is not None)]
     for name, row in manifest.get("rows", {}).items():
         shape = {key: value for key, value in row["shape"].items() if value is not None}

@@ -95,17 +95,15 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     sessions = plan.sessions[0]
     profiler = PROFILERS[profiler_name]()
     around = Around(profiler, launch, place)
-    with on_harness_cpus(plan):
-        async with Run(campaign.results, keep_env=campaign.keep_env) as run:
-            for note in run.environment.notes():
-                display.note(note)
-            machine = facts(run.host)
-            hygiene = as_facts(findings(machine, plan.cpus, sessions))
-            rows = {row.label: (launch, found)}
-            folder.write_manifest(
-                make_manifest(campaign, started, machine, harness, rows, run.environment, hygiene, notes)
-            )
-            points = []
+    async with Run(campaign.results, keep_env=campaign.keep_env) as run:
+        for note in run.environment.notes():
+            display.note(note)
+        machine = facts(run.host)  # of all its CPUs: the runner is not yet kept off the gateway's
+        hygiene = as_facts(findings(machine, [] if plan.cpus is None else [plan.cpus], sessions))
+        rows = {row.label: (launch, found)}
+        folder.write_manifest(make_manifest(campaign, started, machine, harness, rows, run.environment, hygiene, notes))
+        points = []
+        with on_harness_cpus(plan):
             for title, observer in (("unprofiled", None), (profiler_name, around)):
                 with display.stage(f"{sessions} sessions, {title}", plan.point_s) as stage:
                     point = await run_point(

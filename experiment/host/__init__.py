@@ -1,9 +1,11 @@
 """The host side of the runner: CPUs, groups, processes, what they use, and what a killed run left. Re-exports only."""
 
+from experiment.host.above import OuterQuota
 from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
 from experiment.host.contents import contents
 from experiment.host.core_speed import PAUSE_S, core_speed
+from experiment.host.cpus import steal_share, steal_ticks
 from experiment.host.environment import RoleEnvironment, role_environment
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
@@ -24,6 +26,7 @@ __all__ = [
     "Group",
     "GroupStuck",
     "Limits",
+    "OuterQuota",
     "Role",
     "RoleEnvironment",
     "RoleGroup",
@@ -43,6 +46,8 @@ __all__ = [
     "named_threads",
     "raise_descriptor_limit",
     "role_environment",
+    "steal_share",
+    "steal_ticks",
     "thread_times",
     "times_between",
     "usable_cpus",

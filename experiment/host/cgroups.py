@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from experiment.host.above import PREFIX, hand_down, signed, take_back, write
 from experiment.host.affinity import AffinityGroup, pinning
 from experiment.host.hierarchies import CgroupHost, Tree
 from experiment.host.limits import (
@@ -22,9 +23,8 @@ from experiment.host.limits import (
     Usage,
     kill_until_empty,
 )
-from experiment.host.procfs import ProcessId, markers, read_bytes
+from experiment.host.procfs import ProcessId, markers, read_bytes, read_table
 
-PREFIX = "gateway-lab-"
 THREAD_CONTROLLERS = frozenset({"cpu", "cpuset"})
 """The ones that can tell threads of a process apart, on v2 as on v1."""
 ENTER_FAILED = 125
@@ -123,7 +123,7 @@ class Group(OneRole):
                     below.mkdir()
                     _make_threaded(tree, path, below)
                     _limit(tree, below, limits)
-                    _write(below / ("tasks" if tree.version == 1 else "cgroup.threads"), str(thread))
+                    write(below / ("tasks" if tree.version == 1 else "cgroup.threads"), str(thread))
         except OSError as error:
             raise ShapeRefused(f"{self._role}: a thread cannot be given a group of its own: {error}") from None
 
@@ -137,13 +137,15 @@ class Group(OneRole):
         return killed
 
     def _remove(self, timeout_s: float = 1.0) -> None:
-        for path in self.paths:
+        for tree, path in self._dirs:
             remove(path, timeout_s)
             try:  # the run's own directory goes with its last role
                 path.parent.rmdir()
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EBUSY, errno.ENOENT):
                     raise
+            else:
+                take_back(tree.parent, tree.enable)
 
 
 def members(path: Path) -> list[int]:
@@ -190,11 +192,10 @@ def _make_directory(tree: Tree, path: Path) -> None:
     """Makes the run's directory, if this is its first role, and the role's in it."""
     run_directory = path.parent
     if not run_directory.is_dir():
-        if tree.enable:
-            _write(tree.parent / "cgroup.subtree_control", _plus(tree.enable))
         run_directory.mkdir()
+        hand_down(tree.parent, tree.enable, vacate=tree.vacate)
         if tree.version == 2 and tree.controllers:
-            _write(run_directory / "cgroup.subtree_control", _plus(tree.controllers))
+            write(run_directory / "cgroup.subtree_control", signed("+", tree.controllers))
         _inherit_cpuset(tree, tree.parent, run_directory)
     path.mkdir()
     _inherit_cpuset(tree, run_directory, path)
@@ -208,30 +209,40 @@ def _make_threaded(tree: Tree, path: Path, below: Path) -> None:
     though it hands out controllers (cgroup-v2.rst, "Threads")."""
     _inherit_cpuset(tree, path, below)
     if tree.version == 2:
-        _write(below / "cgroup.type", "threaded")
-        _write(path / "cgroup.subtree_control", _plus(tree.controllers & THREAD_CONTROLLERS))
+        write(below / "cgroup.type", "threaded")
+        write(path / "cgroup.subtree_control", signed("+", tree.controllers & THREAD_CONTROLLERS))
 
 
 def _inherit_cpuset(tree: Tree, above: Path, path: Path) -> None:
     """A v1 cpuset group starts with no CPU and no memory node, and takes no process until it has both."""
     if tree.version == 1 and "cpuset" in tree.controllers:
         for name in ("cpus", "mems"):
-            _write(path / f"cpuset.{name}", _text(above / f"cpuset.effective_{name}", above / f"cpuset.{name}"))
+            write(path / f"cpuset.{name}", _text(above / f"cpuset.effective_{name}", above / f"cpuset.{name}"))
 
 
 def _limit(tree: Tree, path: Path, limits: Limits) -> None:
     v1 = tree.version == 1
     if limits.cpus is not None and "cpuset" in tree.controllers:
-        _write(path / "cpuset.cpus", cpu_list(limits.cpus))
+        write(path / "cpuset.cpus", cpu_list(limits.cpus))
     if (quota := limits.quota_us()) is not None and "cpu" in tree.controllers:
         quota_us, period_us = quota
         if v1:
-            _write(path / "cpu.cfs_period_us", str(period_us))
-            _write(path / "cpu.cfs_quota_us", str(quota_us))
+            write(path / "cpu.cfs_period_us", str(period_us))
+            write(path / "cpu.cfs_quota_us", str(quota_us))
         else:
-            _write(path / "cpu.max", f"{quota_us} {period_us}")
-    if limits.memory_bytes is not None and "memory" in tree.controllers:
-        _write(path / ("memory.limit_in_bytes" if v1 else "memory.max"), str(limits.memory_bytes))
+            write(path / "cpu.max", f"{quota_us} {period_us}")
+    if "memory" in tree.controllers:
+        _limit_memory(path, limits.memory_bytes, v1)
+
+
+def _limit_memory(path: Path, memory_bytes: int | None, v1: bool) -> None:
+    """Nothing is swapped out, as far as the kernel counts swap: v2 forbids it, v1 sets memory and swap together no
+    higher than memory alone, and so can only where that has a limit."""
+    if memory_bytes is not None:
+        write(path / ("memory.limit_in_bytes" if v1 else "memory.max"), str(memory_bytes))
+    swap = path / ("memory.memsw.limit_in_bytes" if v1 else "memory.swap.max")
+    if swap.exists() and (memory_bytes is not None or not v1):
+        write(swap, str(memory_bytes) if v1 else "0")
 
 
 def _usage_v1(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
@@ -246,12 +257,12 @@ def _usage_v1(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
     if "memory" in controllers:
         found["memory_bytes"] = _number(path, "memory.usage_in_bytes")
         found["memory_peak_bytes"] = _number(path, "memory.max_usage_in_bytes")
-        found["oom_kills"] = _table(path, "memory.oom_control").get("oom_kill")
+        found["oom_kills"] = read_table(f"{path}/memory.oom_control").get("oom_kill")
     return found
 
 
 def _usage_v2(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
-    stat = _table(path, "cpu.stat")
+    stat = read_table(f"{path}/cpu.stat")
     found: dict[str, int | None] = {f"{name}_us": stat.get(f"{key}_usec") for name, key in _V2_TIMES}
     if "cpu" in controllers:
         found["periods"], found["throttled_periods"] = _throttling(path, "nr_periods", "nr_throttled")
@@ -259,13 +270,13 @@ def _usage_v2(path: Path, controllers: frozenset[str]) -> dict[str, int | None]:
     if "memory" in controllers:
         found["memory_bytes"] = _number(path, "memory.current")
         found["memory_peak_bytes"] = _number(path, "memory.peak")
-        found["oom_kills"] = _table(path, "memory.events").get("oom_kill")
+        found["oom_kills"] = read_table(f"{path}/memory.events").get("oom_kill")
     return found
 
 
 def _throttling(path: Path, *keys: str) -> list[int | None]:
     """Values of cpu.stat, which on neither version include those of the groups below: summed over all of them."""
-    tables = [_table(Path(directory), "cpu.stat") for directory in _nested(path)]
+    tables = [read_table(f"{directory}/cpu.stat") for directory in _nested(path)]
     known = [[table[key] for table in tables if key in table] for key in keys]
     return [sum(values) if values else None for values in known]
 
@@ -277,18 +288,6 @@ def cpu_list(cpus: frozenset[int]) -> str:
     return ",".join(str(cpu) for cpu in sorted(cpus))
 
 
-def _plus(controllers: frozenset[str]) -> str:
-    return " ".join(f"+{name}" for name in sorted(controllers))
-
-
-def _write(path: Path, text: str) -> None:
-    """Names the file and the value in the error: EINVAL alone helps nobody."""
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} on writing {text!r}", str(path)) from None
-
-
 def _text(*paths: Path) -> str:
     """The first of these files that is there and not empty."""
     return next((text for path in paths if path.exists() and (text := path.read_text().strip())), "")
@@ -297,12 +296,6 @@ def _text(*paths: Path) -> str:
 def _number(path: Path, name: str) -> int | None:
     raw = read_bytes(f"{path}/{name}")
     return int(raw) if raw else None
-
-
-def _table(path: Path, name: str) -> dict[str, int]:
-    """A file of `key value` lines."""
-    pairs = (line.split() for line in (read_bytes(f"{path}/{name}") or b"").decode().splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def _thousandth(value: int | None) -> int | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiment.host.above import OuterQuota, outer_quotas
+
 WANTED_V2 = ("cpu", "cpuset", "memory")
 WANTED_V1 = ("cpu", "cpuacct", "cpuset", "memory")
 
@@ -17,24 +19,28 @@ WANTED_V1 = ("cpu", "cpuacct", "cpuset", "memory")
 @dataclass(frozen=True)
 class Tree:
     """One hierarchy in which groups can be made: `parent` is the directory to make them in, `enable` the
-    controllers (v2) that its children get only once they are written to its cgroup.subtree_control."""
+    controllers (v2) that its children get only once they are written to its cgroup.subtree_control, for which
+    `vacate` says that processes must leave it first."""
 
     version: int
     mount: Path
     parent: Path
     controllers: frozenset[str]
     enable: frozenset[str] = frozenset()
+    vacate: bool = False
 
 
 @dataclass(frozen=True)
 class CgroupHost:
     """`kind` is "v1", "v2", "hybrid" (both mounted) or "none". `trees` are those that can be written;
-    `problems` has a sentence for each thing that cannot."""
+    `problems` has a sentence for each thing that cannot. `quotas` are those of CPU time that hold the run from outside:
+    of the groups that its own are made in, or, where none can be made, of this process's own; and of all above them."""
 
     kind: str
     trees: tuple[Tree, ...]
     problems: tuple[str, ...]
     mounts: tuple[Path, ...]
+    quotas: tuple[OuterQuota, ...] = ()
 
     @property
     def controllers(self) -> frozenset[str]:
@@ -50,7 +56,9 @@ class CgroupHost:
         if not self.writable:
             return f"cgroups ({self.kind}) cannot be written: {'; '.join(self.problems)}"
         has = ", ".join(sorted(self.controllers)) or "no controller (processes and CPU time can be followed)"
-        return f"cgroups ({self.kind}) writable with {has}" + "".join(f"; {problem}" for problem in self.problems)
+        vacate = any(tree.vacate for tree in self.trees)
+        moved = ["processes beside a run's are moved into a leaf meanwhile"] if vacate else []
+        return "; ".join([f"cgroups ({self.kind}) writable with {has}", *moved, *self.problems])
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,13 @@ def detect(root: Path = Path("/")) -> CgroupHost:
     kind = {frozenset({1}): "v1", frozenset({2}): "v2", frozenset({1, 2}): "hybrid"}.get(frozenset(versions), "none")
     if not mounts:
         problems.append("no cgroup hierarchy with cpu, cpuset or memory is mounted")
-    return CgroupHost(kind, tuple(trees), tuple(problems), tuple(mount.point for mount in mounts))
+    parents = {tree.mount: tree.parent for tree in trees}
+    quotas = [
+        quota
+        for mount in mounts
+        for quota in outer_quotas(parents.get(mount.point) or next(_candidates(mount, own)), mount.point)
+    ]
+    return CgroupHost(kind, tuple(trees), tuple(problems), tuple(mount.point for mount in mounts), tuple(quotas))
 
 
 def _mounts(root: Path) -> Iterator[_Mount]:
@@ -118,9 +132,10 @@ def _own_paths(root: Path) -> Iterator[tuple[str, str]]:
             yield controller, path
 
 
-def _candidates(mount: _Mount, own: str) -> Iterator[Path]:
+def _candidates(mount: _Mount, own_paths: dict[str, str]) -> Iterator[Path]:
     """This process's own group, then each above it up to the mount: the nearest that can be written is taken, so
     that limits set on us from outside go on holding."""
+    own = own_paths.get(min(mount.controllers) if mount.version == 1 else "", "/")
     inside = mount.inside.rstrip("/")
     relative = own[len(inside) :] if own == inside or own.startswith(inside + "/") else "/"
     parts = [] if ".." in relative else [part for part in relative.split("/") if part]
@@ -129,15 +144,15 @@ def _candidates(mount: _Mount, own: str) -> Iterator[Path]:
 
 
 def _v1_parent(mount: _Mount, own: dict[str, str]) -> Path | None:
-    path = own.get(min(mount.controllers), "/")
-    return next((candidate for candidate in _candidates(mount, path) if _writable(candidate)), None)
+    return next((candidate for candidate in _candidates(mount, own) if _writable(candidate)), None)
 
 
 def _v2_tree(mount: _Mount, own: dict[str, str], wanted: frozenset[str], root: Path) -> tuple[Tree | None, list[str]]:
-    """The nearest candidate whose children get all wanted controllers, or else the one that gives most."""
+    """The nearest candidate whose children get all wanted controllers, or else the one that gives most; none above one
+    that was delegated to us."""
     best: Tree | None = None
     why: list[str] = []
-    for candidate in _candidates(mount, own.get("", "/")):
+    for candidate in _candidates(mount, own):
         shown = _shown(candidate, root)
         # Moving a process needs cgroup.procs of the common ancestor to be writable (cgroup-v2.rst, "Delegation").
         if not _writable(candidate) or not os.access(candidate / "cgroup.procs", os.W_OK):
@@ -146,20 +161,24 @@ def _v2_tree(mount: _Mount, own: dict[str, str], wanted: frozenset[str], root: P
         offered = frozenset(_words(candidate / "cgroup.controllers")) & wanted
         enabled = frozenset(_words(candidate / "cgroup.subtree_control")) & offered
         enable = offered - enabled
-        if enable and not _may_enable(candidate):
+        delegated = _is_delegated(candidate, mount)
+        occupied = bool(enable) and not _may_enable(candidate)
+        if occupied and not delegated:
             why.append(
                 f"v2: {', '.join(sorted(enable))} cannot be handed to groups in {shown}, because processes live in it "
                 "(EBUSY, the kernel's rule of no internal processes); a delegated scope helps: "
                 "systemd-run --user --scope -p Delegate=yes <command>"
             )
             enable = frozenset()
-        tree = Tree(2, mount.point, candidate, enabled | enable, enable)
+        tree = Tree(2, mount.point, candidate, enabled | enable, enable, occupied and delegated)
         if best is None or len(tree.controllers) > len(best.controllers):
             best = tree
-        if best.controllers == wanted:
-            return best, []
+        if delegated or best.controllers == wanted:
+            break
     if best is None:
         return None, why
+    if best.controllers == wanted:
+        return best, []
     missing = ", ".join(sorted(wanted - best.controllers))
     return best, [*why, f"v2: no {missing} controller for groups in {_shown(best.parent, root)}"]
 
@@ -169,6 +188,24 @@ def _may_enable(candidate: Path) -> bool:
     directory without cgroup.events."""
     is_real_root = not (candidate / "cgroup.events").exists()
     return is_real_root or not _words(candidate / "cgroup.procs")
+
+
+def _is_delegated(candidate: Path, mount: _Mount) -> bool:
+    """Whether it is ours to arrange, processes included: systemd says so by an attribute (`Delegate=yes`, systemd's
+    "Control Group APIs and Delegation"); in a container it is the root, to a user the outermost that can be written."""
+    marks = ("user.delegate", "trusted.delegate")
+    return (
+        candidate == mount.point
+        or not _writable(candidate.parent)
+        or any(_attribute(candidate, mark) == b"1" for mark in marks)
+    )
+
+
+def _attribute(path: Path, name: str) -> bytes | None:
+    try:
+        return os.getxattr(path, name)
+    except OSError:
+        return None
 
 
 def _writable(path: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import psutil
 
+from experiment.host.cpus import governor, sibling_groups, steal_share, steal_ticks, turbo
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import ShapeRefused
 
@@ -90,6 +91,8 @@ def facts(host: CgroupHost | None = None) -> dict[str, Any]:
     """JSON-ready; no host name, no user name, no address."""
     host = host or detect()
     system = os.uname()
+    cpus = usable_cpus()
+    since_boot = steal_ticks(cpus)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return {
         "system": system.sysname,
@@ -99,9 +102,9 @@ def facts(host: CgroupHost | None = None) -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "cpu_model": cpu_model(),
         "cpus": os.cpu_count(),
-        "cpus_usable": sorted(usable_cpus()),
+        "cpus_usable": sorted(cpus),
         "cores_physical": psutil.cpu_count(logical=False),
-        "cpus_sharing_a_core": _sibling_groups(),
+        "cpus_sharing_a_core": sibling_groups(cpus),
         "memory_bytes": psutil.virtual_memory().total,
         "swap_bytes": _swap_bytes(),
         "virtualisation": virtualisation(),
@@ -110,7 +113,10 @@ def facts(host: CgroupHost | None = None) -> dict[str, Any]:
         "cgroup_writable": host.writable,
         "cgroup_controllers": sorted(host.controllers),
         "cgroup_explained": host.explain(),
-        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "outer_quotas": [{"group": quota.group, "vcpus": quota.vcpus} for quota in host.quotas],
+        "governor": governor(cpus),
+        "turbo": turbo(cpus),
+        "steal_share": steal_share(dict.fromkeys(since_boot, (0, 0)), since_boot) if since_boot else None,
         "kernel_hz": kernel_hz(),
         "cfs_bandwidth_slice_us": _number("/proc/sys/kernel/sched_cfs_bandwidth_slice_us"),
         "scheduler_base_slice_ns": _number("/sys/kernel/debug/sched/base_slice_ns"),
@@ -154,23 +160,6 @@ def kernel_hz() -> int | None:
         config = _text(f"/boot/config-{os.uname().release}") or ""
     match = re.search(r"^CONFIG_HZ=(\d+)$", config, re.MULTILINE)
     return int(match[1]) if match else None
-
-
-def _sibling_groups() -> list[list[int]] | None:
-    """CPUs that are hardware threads of one core; [] where every CPU has a core of its own."""
-    groups = set()
-    for cpu in sorted(usable_cpus()):
-        text = _text(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        if text is None:
-            return None
-        groups.add(text)
-    return [members for text in sorted(groups) if len(members := _parse_cpus(text)) > 1]
-
-
-def _parse_cpus(text: str) -> list[int]:
-    """`"0-2,8"` → [0, 1, 2, 8]."""
-    bounds = (part.partition("-") for part in text.split(","))
-    return [cpu for first, _, last in bounds for cpu in range(int(first), int(last or first) + 1)]
 
 
 def _swap_bytes() -> int | None:

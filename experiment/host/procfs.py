@@ -90,6 +90,12 @@ def read_bytes(path: str) -> bytes | None:
         os.close(fd)
 
 
+def read_table(path: str) -> dict[str, int]:
+    """A file of `key value` lines; empty where it cannot be read."""
+    pairs = (line.split() for line in (read_bytes(path) or b"").decode().splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+
+
 def read_stat(pid: int) -> ProcessStat | None:
     raw = read_bytes(f"/proc/{pid}/stat")
     if not raw:

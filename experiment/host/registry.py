@@ -14,7 +14,8 @@ from typing import Any
 
 import anyio
 
-from experiment.host.cgroups import PREFIX, Group, make_group, members, remove
+from experiment.host.above import PREFIX, take_back
+from experiment.host.cgroups import Group, make_group, members, remove
 from experiment.host.environment import role_environment
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, kill_until_empty
@@ -89,6 +90,7 @@ class Run:
             "boot_id": boot_id(),
             "pid_namespace": _pid_namespace(),
             "groups": [str(path) for group in self.groups if isinstance(group, Group) for path in group.paths],
+            "enabled": {str(tree.parent): sorted(tree.enable) for tree in self.host.trees},
             "sessions": [str(role.id) for role in self.roles],
         }
         temporary = self._file.with_suffix(".new")
@@ -102,6 +104,8 @@ class _Leftover:
 
     runner: ProcessId
     groups: list[Path] = field(default_factory=list)
+    enabled: dict[str, list[str]] = field(default_factory=dict)
+    """Controllers that it had a parent hand down, by that parent's path."""
     sessions: list[ProcessId] = field(default_factory=list)
     file: Path | None = None
 
@@ -134,6 +138,7 @@ def _take_registration(file: Path, found: dict[ProcessId, _Leftover], sentences:
         content: dict[str, Any] = json.loads(file.read_text())
         groups = [Path(path).parent for path in content["groups"]]
         sessions = [leader for text in content["sessions"] if (leader := ProcessId.parse(text))]
+        enabled: dict[str, list[str]] = content.get("enabled", {})
         namespace, boot = content["pid_namespace"], content["boot_id"]
     except (ValueError, KeyError, TypeError, OSError) as error:
         sentences.append(f"{file.name} cannot be read ({error}) and was left; remove it by hand")
@@ -145,7 +150,7 @@ def _take_registration(file: Path, found: dict[ProcessId, _Leftover], sentences:
     elif not runner.is_alive():
         # A path is believed only if it bears the name of its own run.
         own = [path for path in dict.fromkeys(groups) if path.name == f"{PREFIX}{runner}"]
-        found[runner] = _Leftover(runner, own, sessions, file)
+        found[runner] = _Leftover(runner, own, enabled, sessions, file)
 
 
 def _clean(leftover: _Leftover) -> str:
@@ -159,6 +164,8 @@ def _clean(leftover: _Leftover) -> str:
         roles = _roles(leftover)
         killed = kill_until_empty(lambda: _processes(leftover, sessions), 5.0, name)
         removed = sum(remove(path) for path in leftover.groups)
+        for path in leftover.groups:
+            take_back(path.parent, leftover.enabled.get(str(path.parent), ()))
     except (OSError, GroupStuck) as error:
         return f"{name}: could not be cleaned up: {error}"
     if leftover.file is not None:

@@ -16,6 +16,7 @@ from experiment.run.campaign import CONFORMANCE_S
 from experiment.run.launch import Launch, prepare
 from experiment.run.progress import Display
 from experiment.run.stand import Stand
+from experiment.run.surroundings import Surroundings
 from experiment.setup import read_json
 from experiment.store import RunFolder
 from simulator.port import free_port
@@ -63,6 +64,7 @@ def admit(name: str, report: dict[str, Any], foreign: bool, breaks: Sequence[str
         return f"does not conform: breaks {', '.join(broken)}"
     if report["label"] == "does not conform" or (failed and not foreign):
         rules = "; ".join(f"{rule['id']}: {rule['reason']}" for rule in failed) or "every rule was skipped"
+        rules += "".join(f" — but {fault}" for fault in report.get("throttled", ()))
         raise NotConforming(f"{name} breaks the wire contract, so it gives no result: {rules}")
     return str(report["label"])
 
@@ -77,7 +79,8 @@ def unthrottled(plan: Plan) -> Plan:
 async def suite(
     run: Run, plan: Plan, launch: Launch | None, folder: Path, display: Display, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Start what the suite needs, run it, and return its report, which also lies in the folder."""
+    """Start what the suite needs, run it, and return its report, which also lies in the folder;
+    `throttled` is added: a sentence for each quota that is not the run's and held the suite up."""
     plan = unthrottled(plan)
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
@@ -92,15 +95,18 @@ async def suite(
                 role, address = await stand.gateway(infer_port)
             else:
                 address = plan.target
+            surroundings = Surroundings(run.host.quotas, ())
+            surroundings.mark("ramp")
             rules = stand.conformance(address, infer_port, role, report)
             async for line in rules.lines():
                 say(line)
                 stage.update("rules")
             exit_ = await rules.wait()
+            surroundings.mark("verify")
     result = read_json(report)
     if result is None:
         raise RuntimeError(f"the conformance suite wrote no report; {exit_}")
-    return result
+    return result | {"throttled": surroundings.faults()}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 The same findings are shown by `make doctor`, before every run, and in a run's manifest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ DESCRIPTORS = 4096
 """Descriptors that a role should be able to hold where nobody says how many sessions come: one each, with room."""
 SPARE_DESCRIPTORS = 256
 IDLE_LOAD = 0.5
+NOTABLE_STEAL = 0.01
+"""A hypervisor that takes this share of a CPU is named."""
 WANTED_CONTROLLERS = frozenset({"cpu", "cpuset", "memory"})
 SPOILING_LOAD = 3.0
 """A load average of this many per core spoils most points; nothing is refused: the gates decide."""
@@ -31,18 +33,22 @@ class Finding:
         return f"{self.what}: {self.found}" + (f" — {self.mend}" if self.mend else "")
 
 
-def findings(machine: Mapping[str, Any], plan: CpuPlan | None = None, sessions: int | None = None) -> list[Finding]:
-    """Everything that is looked at. `plan` and `sessions` (the most expected) sharpen it where a run is at hand."""
+def findings(machine: Mapping[str, Any], plans: Collection[CpuPlan] = (), sessions: int | None = None) -> list[Finding]:
+    """Everything that is looked at. `plans` (of all rows) and `sessions` (the most expected) sharpen it where a run is
+    at hand."""
     return [
         _cores(machine),
         _cgroups(machine),
+        _outer_quotas(machine),
         _descriptors(machine, sessions),
         _ports(machine, sessions),
         _governor(machine),
+        _turbo(machine),
+        _steal(machine),
         _load(machine),
         _swap(machine),
-        _siblings(machine, plan),
-        *([] if plan is None else [_shared(plan)]),
+        _siblings(machine, plans),
+        *(_shared(plan) for plan in dict.fromkeys(plans)),
     ]
 
 
@@ -69,9 +75,18 @@ def _cgroups(machine: Mapping[str, Any]) -> Finding:
     if set(machine["cgroup_controllers"]) >= WANTED_CONTROLLERS:
         return Finding("ok", "cgroups", machine["cgroup_explained"])
     mend = (
-        "run as root, or delegate cpu, cpuset and memory to this user; until then CPU affinity is used, without quotas"
+        "run as root, or delegated: systemd-run --user --scope -p Delegate=yes make …; "
+        "until then CPU affinity is used, without quotas"
     )
     return Finding("note", "cgroups", machine["cgroup_explained"], mend)
+
+
+def _outer_quotas(machine: Mapping[str, Any]) -> Finding:
+    quotas = [f"{quota['vcpus']:g} vCPU (group {quota['group']})" for quota in machine["outer_quotas"]]
+    if not quotas:
+        return Finding("ok", "outer CPU quotas", "none seen")
+    mend = "a point that it throttles is INVALID: lift it (docker run without --cpus, a pod without a CPU limit)"
+    return Finding("note", "outer CPU quotas", ", ".join(quotas), mend)
 
 
 def _descriptors(machine: Mapping[str, Any], sessions: int | None) -> Finding:
@@ -103,6 +118,29 @@ def _governor(machine: Mapping[str, Any]) -> Finding:
     return Finding("note", "frequency governor", governor, "set it to performance while you measure")
 
 
+def _turbo(machine: Mapping[str, Any]) -> Finding:
+    turbo = machine["turbo"]
+    if turbo in (None, "off"):
+        return Finding("ok", "turbo", turbo or "not visible here")
+    mend = "the clock follows load and heat: switch it off while you measure (intel_pstate/no_turbo or cpufreq/boost)"
+    return Finding("note", "turbo", turbo, mend)
+
+
+def _steal(machine: Mapping[str, Any]) -> Finding:
+    shares = machine["steal_share"]
+    if shares is None:
+        return Finding("ok", "steal time", "not visible here")
+    if taken := notable_steal(shares):
+        return Finding("note", "steal time", f"{taken} since boot", "take a machine whose CPUs are not shared")
+    return Finding("ok", "steal time", f"under {NOTABLE_STEAL:.0%} since boot")
+
+
+def notable_steal(shares: Mapping[str, float]) -> str | None:
+    """The CPUs of which a hypervisor took a share worth a word."""
+    notable = [f"{share:.1%} of CPU {cpu}" for cpu, share in shares.items() if share >= NOTABLE_STEAL]
+    return ", ".join(notable) or None
+
+
 def _load(machine: Mapping[str, Any]) -> Finding:
     load = machine["load_average"][0]
     if load <= IDLE_LOAD:
@@ -121,15 +159,15 @@ def _swap(machine: Mapping[str, Any]) -> Finding:
     return Finding("note", "swap", f"{swap_bytes / 2**20:.0f} MiB", "swapoff -a while you measure")
 
 
-def _siblings(machine: Mapping[str, Any], plan: CpuPlan | None) -> Finding:
+def _siblings(machine: Mapping[str, Any], plans: Collection[CpuPlan]) -> Finding:
     groups = machine["cpus_sharing_a_core"]
     if groups is None:
         return Finding("ok", "hardware threads", "topology not visible here")
     if not groups:
         return Finding("ok", "hardware threads", "every CPU seen has a core of its own")
     text = ", ".join("+".join(str(cpu) for cpu in group) for group in groups)
-    crossed = plan is None or any(plan.gateway & set(group) and plan.harness & set(group) for group in groups)
-    if not crossed:
+    crossed = any(plan.gateway & set(group) and plan.harness & set(group) for plan in plans for group in groups)
+    if plans and not crossed:
         return Finding("ok", "hardware threads", f"{text} share a core, gateway and harness do not")
     mend = "the harness takes part of the gateway's core: taskset make to one CPU of each, or switch SMT off"
     return Finding("note", "hardware threads", f"{text} share a core", mend)

@@ -11,11 +11,12 @@ import anyio
 import anyio.to_thread
 
 from experiment.ask import Plan
-from experiment.host import AffinityGroup, Role, RoleGroup, Run, Sampler, Snapshot, core_speed
+from experiment.host import AffinityGroup, Role, RoleGroup, Run, Sampler, Snapshot, core_speed, usable_cpus
 from experiment.run.launch import Launch
 from experiment.run.probe import ProbeError, get_json
 from experiment.run.progress import Stage
 from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand
+from experiment.run.surroundings import Surroundings
 from experiment.run.verdict import judge
 from experiment.setup import read_json, write_json
 from experiment.store import PointFolder
@@ -59,7 +60,9 @@ async def run_point(
         else:
             address = plan.target
         roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
-        watch = _Watch(roles, plan, sessions, folder, infer_port, stage, observer)
+        cpus = usable_cpus() if plan.cpus is None else plan.cpus.gateway | plan.cpus.harness
+        surroundings = Surroundings(run.host.quotas, cpus)
+        watch = _Watch(roles, plan, sessions, folder, infer_port, stage, observer, surroundings)
         watch.harness_faults += lost_groups(run.host.writable, [role.group for role in roles.values()])
         await watch.follow()
         return _summarise(plan, sessions, folder, watch, speed)
@@ -84,6 +87,7 @@ class _Watch:
         infer_port: int,
         stage: Stage,
         observer: Observer | None,
+        surroundings: Surroundings,
     ) -> None:
         groups: list[RoleGroup] = [role.group for role in roles.values()]
         self.notes: list[str] = []
@@ -93,6 +97,7 @@ class _Watch:
         self.simulator: dict[str, Any] | None = None
         """Its figures when the load had ended; None where it did not answer."""
         self.sampler = Sampler(groups, folder.resources)
+        self.surroundings = surroundings
         self._roles = roles
         self._plan = plan
         self._sessions = sessions
@@ -127,6 +132,8 @@ class _Watch:
             if limit.cancelled_caught:
                 self.harness_faults.append(f"the load generator did not end within {limit_s:.0f} s and was stopped")
             tasks.cancel_scope.cancel()
+        self.surroundings.mark("verify")  # a load generator that died did not say that the load was over
+        self.harness_faults += self.surroundings.faults()
 
     async def _ask_simulator(self) -> None:
         """Its figures of the load, before the check of every partial takes the core that it shares with the load
@@ -150,6 +157,7 @@ class _Watch:
     def _event(self, event: dict[str, Any]) -> None:
         if event["event"] == "phase":
             self._phase = event["phase"]
+            self.surroundings.mark(self._phase)
             self.marks[self._phase] = {name: self.sampler.snapshot(name) for name in self._roles}
             self._stage.update(self._phase)
         else:
@@ -205,7 +213,7 @@ def _summarise(
             "cpu": None if cpu_us is None else cpu_us / 1e6 / (window["wall_s"] or 1),
             "rss_bytes_max": window.get("rss_bytes_max"),
         }
-    notes = list(watch.notes)
+    notes = [*watch.notes, *watch.surroundings.notes()]
     if plan.hold_stalled_s:
         notes.append(f"time limits of sessions that stand still were paused, {plan.hold_stalled_s:g} s long")
     summary = {
@@ -221,6 +229,8 @@ def _summarise(
         "gateway": gateway,
         "window": windows,
         "core_speed": speed,
+        "outer_quotas": watch.surroundings.outer_quotas(),
+        "steal_share": watch.surroundings.steal_share(),
     }
     write_json(folder.summary, summary)
     return summary

@@ -106,9 +106,11 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
         machine = facts(run.host)
         if not run.host.writable:
             display.note(f"{run.host.explain()}: CPU affinity instead")
-        plan = next((row.plan for row in campaign.rows if row.plan is not None), None)
+        plans = [row.plan for row in campaign.rows if row.plan is not None]
         found = findings(
-            machine, None if plan is None else plan.cpus, max(plan.sessions, default=None) if plan else None
+            machine,
+            [plan.cpus for plan in plans if plan.cpus is not None],
+            max((sessions for plan in plans for sessions in plan.sessions), default=None),
         )
         for disturbance in disturbances(found):
             display.note(f"may disturb: {disturbance}")

@@ -36,8 +36,8 @@ def judge(
         simulator: the simulator's `GET /stats` after the run; None if it did not answer.
         gateway_faults: a sentence for each way in which the gateway ended while the load ran. Such a point is FAIL,
             whatever the harness did, and even where what it left behind went on serving.
-        harness_faults: the same of simulator and load generator, and of roles that lost the group that pins them. Such
-            a point is INVALID, whatever was measured.
+        harness_faults: the same of simulator and load generator, and of roles that lost the group that pins them or
+            were throttled by a quota that is not the run's. Such a point is INVALID, whatever was measured.
     """
     harness = (
         Gate("send_lateness_p99_ms", limits.send_lateness_p99_ms, _number(summary, "send_lateness_ms", "p99")),

@@ -1,6 +1,6 @@
 """A run as files: write, read, merge, list, compact evidence. Re-exports only."""
 
-from experiment.store.evidence import MACHINE_KEYS, identity, write_evidence
+from experiment.store.evidence import identity, machine_kept, write_evidence
 from experiment.store.folders import PointFolder, RunFolder
 from experiment.store.listing import RUN_HEADINGS, prunable, prune, run_lines
 from experiment.store.merge import compared, contract_of, differences, facts_of, kept_environment
@@ -8,7 +8,6 @@ from experiment.store.points import Load, Percentiles, Point
 from experiment.store.runs import StoredRow, StoredRun, read_run, run_paths, runs
 
 __all__ = [
-    "MACHINE_KEYS",
     "RUN_HEADINGS",
     "Load",
     "Percentiles",
@@ -23,6 +22,7 @@ __all__ = [
     "facts_of",
     "identity",
     "kept_environment",
+    "machine_kept",
     "prunable",
     "prune",
     "read_run",

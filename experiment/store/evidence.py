@@ -12,17 +12,18 @@ from experiment.store.merge import IDENTITY
 from experiment.store.runs import StoredRun
 
 _INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enabled", "compiler", "pgo", "lto", "libc")
-MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
+_MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
+_LATER_MACHINE_KEYS = ("turbo", "cgroup_writable", "cgroup_controllers")
 _POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
-_LATER_KEYS = ("core_speed",)
-"""Those that older runs do not have."""
+_LATER_KEYS = ("core_speed", "outer_quotas", "steal_share")
+"""Those that older runs do not have; so with the machine's."""
 _LOAD_KEYS = ("newest_ms", "oldest_ms", "send_lateness_ms", "partials", "failures", "failures_total", "stalls")
 
 
 def write_evidence(run: StoredRun, path: Path) -> None:
     """The compact form, for good."""
     manifest = {key: value for key, value in run.manifest.items() if key != "notes"}
-    manifest["machine"] = {key: manifest["machine"].get(key) for key in MACHINE_KEYS}
+    manifest["machine"] = machine_kept(manifest["machine"])
     manifest["interpreters"] = {name: _interpreter(facts) for name, facts in manifest["interpreters"].items()}
     manifest["rows"] = {
         row.name: {**row.facts, "interpreter": _interpreter(row.facts["interpreter"])} for row in run.rows
@@ -33,6 +34,12 @@ def write_evidence(run: StoredRun, path: Path) -> None:
     }
     points = {row.name: [_point(point.stored) for point in row.points] for row in run.rows}
     write_json(path, {"name": run.name, "manifest": manifest, "verdict": verdict, "points": points})
+
+
+def machine_kept(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a machine's facts: nothing by which it could be named."""
+    later = {key: facts[key] for key in _LATER_MACHINE_KEYS if key in facts}
+    return {key: facts.get(key) for key in _MACHINE_KEYS} | later
 
 
 def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -7,6 +7,8 @@ from typing import Any
 Manifest = Mapping[str, Any]
 
 _MACHINE = ("cpu_model", "cpus", "memory_bytes", "virtualisation", "kernel", "kernel_build", "cgroup")
+_LATER_MACHINE = ("cgroup_writable", "cgroup_controllers")
+"""Those that evidence of older runs does not have: compared where both have them."""
 _SETTINGS = ("timing", "slo", "simulator", "harness")
 _BUILD = ("version", "free_threaded", "compiler", "pgo", "lto", "libc")
 IDENTITY = (
@@ -27,8 +29,9 @@ IDENTITY = (
 def differences(runs: Mapping[str, Manifest]) -> list[str]:
     """One line per fact and pair of runs (by name); empty where they may be merged.
 
-    Machine, kernel, timing, limits, simulator, harness and shapes must be the same. So must the interpreter and the
-    packages of the harness, of every row that both have, and of rows that ask for the same interpreter or environment.
+    Machine, kernel, cgroup controllers, timing, limits, simulator, harness and shapes must be the same. So must the
+    interpreter and the packages of the harness, of every row that both have, and of rows that ask for the same
+    interpreter or environment.
     """
     return [
         f"{what}: {one} has {mine!r}, {other} has {theirs!r}"
@@ -52,7 +55,7 @@ def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]
     """The facts that differ between two runs: name, value in the first, value in the second."""
     one, other = ({"version": contract_of(run)} for run in (first, second))
     yield from _unlike("contract", one, other)
-    yield from _unlike("machine", first["machine"], second["machine"], _MACHINE)
+    yield from _unlike("machine", first["machine"], second["machine"], (*_MACHINE, *_later(first, second)))
     for table in _SETTINGS:
         yield from _unlike(table, first[table], second[table])
     yield from _unlike("shapes", _shapes(first), _shapes(second))
@@ -68,6 +71,10 @@ def compared(first: Manifest, second: Manifest) -> Iterator[tuple[str, Any, Any]
     mine_by, theirs_by = _by_environment(first), _by_environment(second)
     for environment in sorted(mine_by.keys() & theirs_by.keys()):
         yield from _packages(f"packages of {environment}", mine_by[environment], theirs_by[environment])
+
+
+def _later(first: Manifest, second: Manifest) -> list[str]:
+    return [key for key in _LATER_MACHINE if key in first["machine"] and key in second["machine"]]
 
 
 def _unlike(

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiment.ask import ConfigError
 from experiment.setup import CHECKOUT, read_json, write_json
-from experiment.store import MACHINE_KEYS, identity, read_run, write_evidence
+from experiment.store import identity, machine_kept, read_run, write_evidence
 from profiles.cliff.gap import Gap, take_apart
 from profiles.cliff.rates import counts_of
 
@@ -23,7 +23,7 @@ _FINDINGS_KEPT = 3
 def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Without what names the machine, and with the first findings of each look only."""
     small = dict(evidence)
-    small["machine"] = {key: evidence["machine"].get(key) for key in MACHINE_KEYS}
+    small["machine"] = machine_kept(evidence["machine"])
     small["cells"] = {
         name: {
             **cell,

@@ -6,11 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from experiment.host import AffinityGroup, CgroupHost, Group, Limits, ShapeRefused, detect, make_group
+from experiment.host import (
+    AffinityGroup,
+    CgroupHost,
+    Group,
+    Limits,
+    Run,
+    ShapeRefused,
+    clean_leftovers,
+    detect,
+    make_group,
+)
+from experiment.host.above import LEAF, PREFIX
+from experiment.host.hierarchies import Tree
 from experiment.host.procfs import ProcessId
 from experiment.host.sampling import Sampler
 
 RUN = ProcessId(7, 70)
+WANTED = frozenset({"cpu", "cpuset", "memory"})
 LIMITS = Limits(frozenset({1, 3}), 0.25, 5.0, 2 << 30)
 
 
@@ -121,24 +134,156 @@ def test_v2_takes_the_nearest_group_without_processes_and_enables_what_it_lacks(
     assert (usage.memory_bytes, usage.memory_peak_bytes, usage.oom_kills) == (4096, None, 1)
 
 
-def test_v2_in_a_container_whose_root_holds_processes_says_so_and_refuses_quotas(tmp_path: Path) -> None:
+CONTAINER_FILES = {
+    "sys/fs/cgroup/cgroup.controllers": "cpuset cpu memory\n",
+    "sys/fs/cgroup/cgroup.subtree_control": "",
+    "sys/fs/cgroup/cgroup.procs": "1\n42\n",
+    "sys/fs/cgroup/cgroup.events": "populated 1\n",
+}
+
+
+@pytest.fixture
+def directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of groups, which go with the kernel's files in them."""
+    remove_directory = os.rmdir
+
+    def with_its_files(path: str | Path) -> None:
+        for file in Path(path).iterdir():
+            if file.is_file():
+                file.unlink()
+        remove_directory(path)
+
+    monkeypatch.setattr(os, "rmdir", with_its_files)
+
+
+@pytest.mark.usefixtures("directories")
+def test_v2_in_a_container_what_lives_in_its_root_is_moved_into_a_leaf_and_back(tmp_path: Path) -> None:
+    host = lay_out(tmp_path, V2_MOUNT, ["0::/"], CONTAINER_FILES)
+    assert host.controllers == {"cpu", "cpuset", "memory"}
+    assert "moved into a leaf" in host.explain()
+    root = tmp_path / "sys/fs/cgroup"
+    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == []  # looking moves nothing
+
+    first, second = (make_group(host, run, "gateway", LIMITS) for run in (RUN, ProcessId(8, 80)))
+    assert isinstance(first, Group)
+    assert first.notes == ()
+    assert (root / LEAF / "cgroup.procs").read_text() == "42"  # the last that was written
+    assert not LEAF.startswith(PREFIX)
+    assert (root / "cgroup.subtree_control").read_text() == "+cpu +cpuset +memory"
+    assert (root / "gateway-lab-7-70/gateway/cpu.max").read_text() == "1250 5000"
+
+    (root / "cgroup.procs").write_text("")
+    (root / "cgroup.subtree_control").write_text("cpuset cpu memory\n")
+    first.kill()
+    assert (root / LEAF).is_dir()  # the other run's groups still need it
+    second.kill()
+    second.kill()
+    assert (root / "cgroup.procs").read_text() == "42"
+    assert (root / "cgroup.subtree_control").read_text() == "-cpu -cpuset -memory"
+    assert [path.name for path in root.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.usefixtures("directories")
+def test_v2_what_a_container_refuses_is_taken_back_and_said(tmp_path: Path) -> None:
+    host = lay_out(tmp_path, V2_MOUNT, ["0::/"], CONTAINER_FILES)
+    root = tmp_path / "sys/fs/cgroup"
+    (root / "cgroup.subtree_control").unlink()
+    (root / "cgroup.subtree_control").mkdir()  # writing to it fails, even for root
+    group = make_group(host, RUN, "gateway", Limits())
+    assert isinstance(group, AffinityGroup)
+    assert "cgroup.subtree_control" in group.notes[0]
+    assert (root / "cgroup.procs").read_text() == "42"
+    assert not (root / LEAF).exists()
+
+
+def test_v2_within_a_delegated_scope_the_groups_lie_in_it(tmp_path: Path) -> None:
+    scope = tmp_path / USER / "app.slice/term.scope"
+    assert lay_out(tmp_path, V2_MOUNT, V2_OWN, V2_FILES).trees[0].parent == scope.parent
+    try:
+        os.setxattr(scope, "user.delegate", b"1")
+    except OSError as error:
+        pytest.skip(f"no user attributes here: {error}")
+    host = detect(tmp_path)
+    assert host.trees == (Tree(2, tmp_path / "sys/fs/cgroup", scope, WANTED, WANTED, vacate=True),)
+    group = make_group(host, RUN, "gateway", LIMITS)
+    assert isinstance(group, Group)
+    assert group.paths == (scope / "gateway-lab-7-70/gateway",)
+    assert (scope / LEAF / "cgroup.procs").read_text() == "4242"
+    assert (scope / "cgroup.subtree_control").read_text() == "+cpu +cpuset +memory"
+    assert (scope.parent / "cgroup.subtree_control").read_text() == "memory pids\n"
+
+
+def test_v2_a_users_outermost_group_is_delegated_where_no_attribute_says_so(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    files = {name.replace("cgroup/", "cgroup/box/"): text for name, text in CONTAINER_FILES.items()}
+    lay_out(tmp_path, V2_MOUNT, ["0::/box"], files)
+    box = tmp_path / "sys/fs/cgroup/box"
+    for directory in (tmp_path.parent, tmp_path.parent.parent):
+        directory.chmod(0o755)
+    for directory in (tmp_path, box.parent):
+        directory.chmod(0o555)
+    box.chmod(0o777)
+    for file in box.iterdir():
+        file.chmod(0o666)
+    request.getfixturevalue("nobody")
+    (tree,) = detect(tmp_path).trees
+    assert (tree.parent, tree.controllers, tree.vacate) == (box, WANTED, True)
+
+
+def test_v2_processes_of_a_group_that_nobody_delegated_stay(tmp_path: Path) -> None:
     files = {
-        "sys/fs/cgroup/cgroup.controllers": "cpuset cpu memory\n",
-        "sys/fs/cgroup/cgroup.subtree_control": "",
-        "sys/fs/cgroup/cgroup.procs": "1\n42\n",
-        "sys/fs/cgroup/cgroup.events": "populated 1\n",
+        **V2_FILES,
+        f"{USER}/app.slice/cgroup.procs": "77\n",
+        f"{USER}/app.slice/cgroup.subtree_control": "",
     }
-    host = lay_out(tmp_path, V2_MOUNT, ["0::/"], files)
-    assert host.controllers == frozenset()
-    assert "EBUSY" in host.explain()
-    with pytest.raises(ShapeRefused, match=r"quota of 0\.25 vCPU needs the cpu controller.*no internal processes"):
-        make_group(host, RUN, "gateway", LIMITS)
-    group = make_group(host, RUN, "gateway", Limits(cpus=frozenset({0}), memory_bytes=1 << 30))
-    assert isinstance(group, Group)  # it still follows processes
-    assert "pinned by CPU affinity" in group.notes[0]
-    assert "no memory controller; its limit is not kept" in group.notes[1]
-    assert "sched_setaffinity" in " ".join(group.launcher(["true"]))
-    assert (tmp_path / "sys/fs/cgroup/cgroup.subtree_control").read_text() == ""
+    host = lay_out(tmp_path, V2_MOUNT, V2_OWN, files)
+    assert not any(tree.vacate for tree in host.trees)
+
+
+@pytest.mark.usefixtures("directories")
+def test_v2_what_was_handed_down_is_taken_back_and_no_more(tmp_path: Path) -> None:
+    group = make_group(lay_out(tmp_path, V2_MOUNT, V2_OWN, V2_FILES), RUN, "gateway", LIMITS)
+    group.kill()
+    assert (tmp_path / USER / "app.slice/cgroup.subtree_control").read_text() == "-cpu -cpuset"
+    assert not (tmp_path / USER / "app.slice/gateway-lab-7-70").exists()
+
+
+@pytest.mark.usefixtures("directories")
+def test_v2_controllers_that_a_killed_run_had_handed_down_are_taken_back_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = ProcessId(os.getpid(), 1)
+    host = lay_out(tmp_path, V2_MOUNT, V2_OWN, V2_FILES)
+    app = tmp_path / USER / "app.slice"
+    with monkeypatch.context() as patch:
+        patch.setattr(ProcessId, "current", lambda: dead)
+        Run(tmp_path / "results", host).group("gateway", LIMITS)
+    assert (app / "cgroup.subtree_control").read_text() == "+cpu +cpuset"
+    (said,) = [said for said in clean_leftovers(tmp_path / "results", host) if f"runner {dead.pid}, gone" in said]
+    assert "removed 1 group" in said
+    assert (app / "cgroup.subtree_control").read_text() == "-cpu -cpuset"
+
+
+@pytest.mark.parametrize("memory_bytes", [None, 1 << 30])
+@pytest.mark.parametrize("version", [1, 2])
+def test_nothing_is_swapped_out_where_the_kernel_counts_swap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, memory_bytes: int | None
+) -> None:
+    name = "memory.memsw.limit_in_bytes" if version == 1 else "memory.swap.max"
+    laid_out = (V1_MOUNTS, V1_OWN, V1_FILES) if version == 1 else (V2_MOUNT, V2_OWN, V2_FILES)
+    host = lay_out(tmp_path, *laid_out)
+    make_directory = Path.mkdir
+
+    def as_the_kernel_does(path: Path, *words: object) -> None:
+        make_directory(path)
+        (path / name).write_text("max\n")
+
+    monkeypatch.setattr(Path, "mkdir", as_the_kernel_does)
+    group = make_group(host, RUN, "gateway", Limits(memory_bytes=memory_bytes))
+    assert isinstance(group, Group)
+    kept = {str(memory_bytes) if memory_bytes else "max\n"} if version == 1 else {"0"}
+    assert {(path / name).read_text() for path in group.paths if "memory" in str(path) or version == 2} == kept
 
 
 def test_a_mix_takes_from_v2_what_v1_does_not_have(tmp_path: Path) -> None:
@@ -169,14 +314,10 @@ def test_a_failing_write_leaves_no_group_and_falls_back(tmp_path: Path) -> None:
         make_group(host, RUN, "gateway", LIMITS)
 
 
+@pytest.mark.usefixtures("directories")
 def test_a_v2_group_that_takes_no_process_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = lay_out(tmp_path, V2_MOUNT, V2_OWN, V2_FILES)
-    make_directory, remove_directory = Path.mkdir, os.rmdir
-
-    def with_its_files(path: str | Path) -> None:
-        for file in Path(path).glob("c*.*"):
-            file.unlink()
-        remove_directory(path)
+    make_directory = Path.mkdir
 
     def as_the_kernel_does(path: Path) -> None:
         make_directory(path)
@@ -184,7 +325,6 @@ def test_a_v2_group_that_takes_no_process_is_not_used(tmp_path: Path, monkeypatc
             (path / "cgroup.type").write_text("domain invalid\n")
 
     monkeypatch.setattr(Path, "mkdir", as_the_kernel_does)
-    monkeypatch.setattr(os, "rmdir", with_its_files)
     group = make_group(host, RUN, "gateway", Limits())
     assert isinstance(group, AffinityGroup)
     assert "its type is 'domain invalid'" in group.notes[0]

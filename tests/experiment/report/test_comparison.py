@@ -159,6 +159,17 @@ def test_a_fact_that_differs_is_named(place: tuple[str, ...], value: Any, named:
     assert any(line.startswith(named) for line in differences({"a": one, "b": other}))
 
 
+def test_what_of_cgroups_can_be_written_must_agree_where_both_runs_say_it() -> None:
+    older, one, other = (manifest({"gil": "cpuset-1"}) for _ in range(3))
+    one["machine"] |= {"cgroup_writable": True, "cgroup_controllers": ["cpu", "cpuset", "memory"]}
+    other["machine"] |= {"cgroup_writable": False, "cgroup_controllers": []}
+    assert differences({"a": one, "b": other}) == [
+        "machine cgroup_writable: a has True, b has False",
+        "machine cgroup_controllers: a has ['cpu', 'cpuset', 'memory'], b has []",
+    ]
+    assert differences({"a": one, "b": one}) == differences({"a": older, "b": other}) == []
+
+
 def test_rows_of_one_environment_must_have_the_same_packages() -> None:
     one, other = manifest({"gil": "cpuset-1"}), manifest({"gil-h1": "cpuset-1"})
     other["rows"]["gil-h1"]["interpreter"]["packages"] = {"granian": "2.8.6", "h2": "4.3.0"}

@@ -70,6 +70,23 @@ def test_how_fast_the_core_was_stands_under_the_points_where_it_is_known(root: P
     assert "The gateway's core" not in older[1].read_text(encoding="utf-8")
 
 
+def test_evidence_keeps_what_held_the_points_from_outside(root: Path) -> None:
+    points = ladder_points(1000, 500)
+    outside = {
+        "outer_quotas": [{"group": "/", "vcpus": 1.5, "throttled_periods": 0, "throttled_ms": 0.0}],
+        "steal_share": {"0": 0.0, "1": 0.02},
+    }
+    for one in points:
+        one |= outside
+    facts = manifest({"gil": "cpuset-1"}, verb="ladder")
+    machine = {"turbo": "off", "cgroup_writable": True, "cgroup_controllers": ["cpu", "cpuset"]}
+    facts["machine"] |= machine
+    evidence, *_ = publish(store(root / "results", facts, {"gil": points}), root)
+    kept = json.loads(evidence.read_text(encoding="utf-8"))
+    assert kept["manifest"]["machine"].items() >= machine.items()
+    assert all(point.items() >= outside.items() for point in kept["points"]["gil"])
+
+
 def test_a_compare_run_says_what_each_factor_costs(root: Path) -> None:
     points = {"gil": ladder_points(1000, 500), "st-ft": ladder_points(1200, 450)}
     run = store(root / "results", manifest({"gil": "cpuset-1", "st-ft": "cpuset-1", "mt": "cpuset-1"}), points)

@@ -36,6 +36,12 @@ def test_a_foreign_row_may_break_the_rules_that_its_table_names_and_is_labelled_
         admit("row", broken, foreign=False, breaks=["phases"])
 
 
+def test_rules_that_failed_while_a_quota_from_outside_throttled_say_so() -> None:
+    throttled = report("does not conform", cadence=False) | {"throttled": ["a quota throttled it"]}
+    with pytest.raises(NotConforming, match="cadence: because — but a quota throttled it"):
+        admit("row", throttled, foreign=False)
+
+
 def test_a_foreign_row_whose_answers_were_never_seen_is_not_admitted_by_what_it_may_break() -> None:
     with pytest.raises(NotConforming, match="every rule was skipped"):
         admit("row", report("does not conform"), foreign=True, breaks=["phases"])

@@ -9,7 +9,7 @@ import pytest
 from experiment.ask import Ask
 from experiment.ask.config import load_config
 from experiment.ask.schema import Foreign
-from experiment.host import ShapeRefused
+from experiment.host import ShapeRefused, usable_cpus
 from experiment.run.campaign import make_campaign
 from experiment.run.progress import Display
 from experiment.run.runner import run_campaign
@@ -51,6 +51,8 @@ async def test_a_foreign_row_is_measured_like_any_other(tmp_path: Path) -> None:
     assert summary["load"]["failures_total"] == 0
     assert summary["load"]["partials"] > 20
     assert summary["gateway"]["us_per_session_second"] > 0
+    cpus = {str(cpu) for cpu in usable_cpus()}
+    assert set(summary["steal_share"] or cpus) == cpus
     assert (tmp_path / "stopped").exists()
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["rows"]["mine"]["variant"]["command"][1:3] == ["-m", "variants.asgi"]
