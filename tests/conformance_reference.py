@@ -34,6 +34,7 @@ FAULTS = {
     "silent-overflow": "dropped frames are not reported",
     "empty-ticks": "a tick with nothing buffered sends an empty batch",
     "keeps-vanished": "descriptors of reset connections stay open",
+    "costs-others": "after a violation all connections are answered late",
 }
 BUFFER_FRAMES = 1500
 PARSED = {"rms": float, "zero_crossings": int, "checksum": int, "samples": int, "transcript": str, "audio_bytes": int}
@@ -52,6 +53,7 @@ class Gateway:
         self._infer_port = infer_port
         self._fault = fault
         self._last_body = b""
+        self._violated_s = float("-inf")
         self._kept: list[Any] = []
 
     async def listen(self) -> Server:
@@ -75,6 +77,7 @@ class Gateway:
             if self._fault == "keeps-vanished":
                 self._kept.append(client.transport.get_extra_info("socket").dup())
             session = Session(client, self._post, self._fault)
+            session.violated = self._violated
             flushing = asyncio.create_task(session.flush_for_ever())
             try:
                 await session.take_audio()
@@ -83,6 +86,9 @@ class Gateway:
                 flushing.cancel()
         except ConnectionClosed:
             pass
+
+    def _violated(self) -> None:
+        self._violated_s = asyncio.get_running_loop().time()
 
     def _is_start(self, message: str | bytes) -> bool:
         if isinstance(message, bytes):
@@ -96,6 +102,8 @@ class Gateway:
 
     async def _post(self, body: bytes) -> dict[str, Any]:
         """One POST over a connection of its own; InferenceError where no prediction comes of it."""
+        if self._fault == "costs-others" and asyncio.get_running_loop().time() - self._violated_s < 2:
+            await asyncio.sleep(0.6)
         if self._fault == "mixes-sessions":
             length = len(body)
             body, self._last_body = (self._last_body if len(self._last_body) == length else body), body
@@ -143,6 +151,8 @@ class Session:
         self._dropped: list[Frame] = []
         self._outstanding = 0
         self._flights: set[asyncio.Task[None]] = set()
+        self.violated: Callable[[], None] = lambda: None
+        """Called when the client broke the contract."""
 
     def cancel(self) -> None:
         for flight in self._flights:
@@ -152,6 +162,7 @@ class Session:
         seq = 0
         async for message in self._client:
             if isinstance(message, str) or (len(message) != 640 and self._fault != "any-size"):
+                self.violated()
                 await self._client.close(1003)
                 return
             seq += 1

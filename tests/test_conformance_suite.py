@@ -41,6 +41,7 @@ CAUGHT = {
     "silent-overflow": {"overflow"},
     "empty-ticks": {"idle-tick"},
     "keeps-vanished": {"vanish-rst"},
+    "costs-others": {f"hostile-then-{what}" for what in ("close", "violation", "ping", "audio")},
 }
 
 

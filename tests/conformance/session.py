@@ -71,12 +71,15 @@ class Session:
         self.audio = audio
         self.sent = 0
         """Frames sent so far: the number of the newest."""
+        self.sent_s: list[float] = []
+        """When each was handed over, on time.monotonic()."""
         self.started_s = time.monotonic()
         self.messages: list[Message] = []
         """Messages taken so far."""
 
     async def send_frames(self, count: int = 1) -> None:
         """Send the next frames in one write."""
+        self.sent_s += [time.monotonic()] * count
         for _ in range(count):
             self.sent += 1
             self.wire.protocol.send_binary(self.audio.frame(self.sent))

@@ -6,5 +6,5 @@ from tests.conformance.rule import RULES
 
 __all__ = ["RULES"]
 
-for _group in ("start", "audio", "framing", "cadence", "answers", "errors", "lifecycle", "outage"):
+for _group in ("start", "audio", "framing", "cadence", "answers", "errors", "lifecycle", "hostile", "outage"):
     import_module(f"tests.conformance.rules.{_group}")

@@ -1,0 +1,66 @@
+"""Rules of clients that mean harm: whatever one of them sends, it costs that one alone."""
+
+import struct
+
+import anyio
+
+from tests.conformance.case import Case
+from tests.conformance.expect import expect
+from tests.conformance.rule import Rule, add_rule
+from tests.conformance.rules.framing import AUDIO, BROKEN, CLOSE, PING
+from tests.conformance.rules.start import BINARY, CLOSE_LIMIT_S, TEXT
+from tests.conformance.session import check_cover
+from tests.conformance.wire import frame
+
+LATE_LIMIT_S = 0.35
+"""How late an answer to somebody else may be: the contract's own limit of the newest frame's latency."""
+CLOSE_CODES = (0, 999, 1004, 1005, 1006, 1015, 2999)
+"""Codes that no close frame may carry (RFC 6455, section 7.4)."""
+
+VIOLATIONS = {
+    **{name: data for name, (_, data) in BROKEN.items()},
+    "text": frame(TEXT, b"{}"),
+    "not UTF-8": frame(TEXT, b"\xc3\x28"),
+    "639 bytes": frame(BINARY, AUDIO[1:]),
+    "641 bytes": frame(BINARY, AUDIO + b"\x00"),
+    "a declared length of 2^62": b"\x82\xff" + struct.pack("!Q", 1 << 62) + b"mask",
+    "a close reason that is no UTF-8": frame(CLOSE, b"\x03\xe8\xc3\x28"),
+    **{f"close code {code}": frame(CLOSE, struct.pack("!H", code)) for code in CLOSE_CODES},
+}
+FOLLOWERS = {
+    "a close": frame(CLOSE, b"\x03\xe8"),
+    "a second violation": frame(BINARY, AUDIO[1:]),
+    "a ping": frame(PING, b"still there?"),
+    "audio": frame(BINARY, AUDIO),
+}
+
+
+def _followed_rule(what: str, follower: bytes) -> None:
+    async def attack(case: Case, violation: bytes) -> None:
+        async with case.session() as session:
+            wire = session.wire
+            await session.send_frames(1)
+            await wire.send_raw(violation + follower)
+            await wire.wait_for(lambda: wire.closing or wire.ended_s, CLOSE_LIMIT_S, "the connection to end")
+
+    async def check(case: Case) -> str:
+        async with case.session() as innocent:
+            async with innocent.streaming(every_s=0.1):
+                await innocent.partial()
+                async with anyio.create_task_group() as attackers:
+                    for violation in VIOLATIONS.values():
+                        attackers.start_soon(attack, case, violation)
+                while_streaming = [*innocent.messages, *await innocent.partials(2)]
+            check_cover(await innocent.all_covered())
+            late_s = max(message.arrived_s - innocent.sent_s[message.newest - 1] for message in while_streaming)
+            expect(
+                late_s <= LATE_LIMIT_S, f"expected no answer to another session over 350 ms, got {late_s * 1000:.0f}"
+            )
+            return f"{len(VIOLATIONS)} attacks, somebody else's answers within {late_s * 1000:.0f} ms"
+
+    title = f"a violation and {what} in one segment end that connection alone"
+    add_rule(Rule(f"hostile-then-{what.split()[-1]}", title, check, inference=True, timing=True))
+
+
+for _what, _follower in FOLLOWERS.items():
+    _followed_rule(_what, _follower)
