@@ -27,7 +27,7 @@ GROUPS = {
     "measure": ["experiment", "ladder", "compare", "reproduce", "bench", "conformance"],
     "explain": ["profile", "cliff"],
     "read": ["results", "report", "notebooks", "help"],
-    "keep": ["test", "check", "doctor", "lock", "clean"],
+    "keep": ["test", "test-all", "check", "doctor", "lock", "clean"],
 }
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
@@ -88,7 +88,9 @@ def test_help_groups_the_verbs_and_says_who_takes_each_variable() -> None:
     assert takers["PYTEST_ARGS"] == ["test"]
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in {"help", "test", "check", "lock", "clean"}])
+@pytest.mark.parametrize(
+    "verb", [verb for verb in VERBS if verb not in {"help", "test", "test-all", "check", "lock", "clean"}]
+)
 def test_a_verb_takes_exactly_what_its_command_has_options_for(verb: str) -> None:
     main = get_command(experiment_app)
     assert isinstance(main, TyperGroup)
@@ -250,6 +252,7 @@ def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, progr
         ),
         (["cliff", "RESULTS=a", "DRY_RUN=1"], "profiles -- -m profiles cliff --results a --dry-run"),
         (["report", "RUN=a"], "profiles -- -m profiles report --run a"),
+        (["test-all"], "test -- -m tests.on_every_python"),
         (["doctor"], "harness --survey-on-failure -- -m experiment doctor"),
         (["lock"], "--lock"),
     ],
