@@ -207,6 +207,14 @@ def test_of_several_verbs_one_that_takes_a_variable_is_enough(only_these: Path, 
     assert ended.stdout.endswith("<conformance><--variant><mt>\n")
 
 
+def test_a_safe_path_and_another_pythons_home_stop_nothing() -> None:
+    led_astray = clean_environment(PYTHON=sys.executable, PYTHONSAFEPATH="1", PYTHONHOME="/no/such/home")
+    command = ["sh", "experiment/setup/start.sh", "--survey"]
+    ended = subprocess.run(command, cwd=ROOT, env=led_astray, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "CPython 3.14" in ended.stdout
+
+
 def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, program: Program) -> None:
     program("python3", ECHO)
     assert make_in({"RUN": "results/a"}, "report").stdout.endswith("<report><--run><results/a>\n")
