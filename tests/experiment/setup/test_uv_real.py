@@ -13,7 +13,7 @@ from experiment.setup.tools import present_uv
 
 from .conftest import HERE
 
-NOWHERE = "http://127.0.0.1:9/simple"
+NOWHERE = "http://127.0.0.1:9/nothing"
 
 
 @pytest.fixture
