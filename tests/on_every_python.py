@@ -70,8 +70,9 @@ def with_row(page: str, name: str, *cells: str) -> str:
 def main(names: Sequence[str]) -> int:
     """0 where no run of the suite failed; one that the packages are not for has its row, and does not count."""
     content = True
+    lab = commit()  # before the page changes
+    at = f"{lab['commit'][:10]}{' and changes' if lab['changed'] else ''}" if lab["commit"] else "—"
     for request in map(Request.parse, names) if names else requests(present(Places())):
-        lab = commit()
         began = time.monotonic()
         try:
             environment = ensure("test", str(request), allow_stand_in=False)
@@ -82,7 +83,6 @@ def main(names: Sequence[str]) -> int:
             content &= good
             version, took_s = environment.interpreter.tag, f"{time.monotonic() - began:.0f}"
         today = f"{datetime.now(UTC):%Y-%m-%d}"
-        at = f"{lab['commit'][:10]}{' and changes' if lab['changed'] else ''}" if lab["commit"] else "—"
         page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
         PAGE.write_text(with_row(page, str(request), version, today, at, result, took_s), encoding="utf-8")
         print(f"{request}: {result}", flush=True)
