@@ -17,7 +17,7 @@ options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA,$(n
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 VERBS := experiment ladder compare reproduce bench conformance profile cliff results report notebooks help \
-	test check doctor lock clean
+	test test-all check doctor lock clean
 .PHONY: $(VERBS)
 
 #: VARIANT      row of experiments.toml (gil)
@@ -111,7 +111,7 @@ takers = $(if $(filter $(1),$(everywhere)),every verb,$(strip $(foreach verb,$(V
 # The first sed makes two columns of `verb: … ## what it does`, and headings of `#= group`.
 help: ## list verbs and variables
 	@echo "make VERB [VARIABLE=value …]"
-	@sed -n -e 's/^#= //p' -e '/^[a-z]*:.*## /{s/:.*## /             /;s/^\(.\{13\}\) */  \1/p;}' Makefile
+	@sed -n -e 's/^#= //p' -e '/^[a-z-]*:.*## /{s/:.*## /             /;s/^\(.\{13\}\) */  \1/p;}' Makefile
 	@echo "variables, each with the verbs that take it"
 	@$(foreach name,$(known),sed -n 's/^#: \($(name) .*\)/  \1/p' Makefile; echo "               $(call takers,$(name))";)
 
@@ -120,6 +120,9 @@ help: ## list verbs and variables
 test.takes := PYTEST_ARGS
 test: check ## check, then every test
 	@$(LAB) test -- -m pytest $(PYTEST_ARGS)
+
+test-all: ## every test on every CPython that is here, minutes for each; writes docs/test-all.md
+	@$(LAB) test -- -m tests.on_every_python
 
 check: ## ruff and mypy
 	@$(LAB) test -- -m ruff check --quiet .

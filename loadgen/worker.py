@@ -11,6 +11,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ _EVENTS_AT_ONCE = 32
 _SWEEP_SLOTS = 100
 _REPORT_S = 1.0
 _DRAIN_POLL_S = 0.005
+_ANSWERS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,11 @@ class WorkerResult:
 
 
 def resolve(url: str) -> tuple[WebSocketURI, int, Any]:
-    """The parsed URL, address family and socket address. Raises ValueError for a URL that cannot be used."""
+    """The parsed URL, address family and socket address. Raises ValueError for a URL that cannot be used.
+
+    Of a name with several addresses (localhost is often ::1, then 127.0.0.1) the first that takes a connection, else
+    the first: no session tries another.
+    """
     try:
         uri = parse_uri(url)
     except Exception as error:
@@ -90,7 +96,11 @@ def resolve(url: str) -> tuple[WebSocketURI, int, Any]:
         found = socket.getaddrinfo(uri.host, uri.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ValueError(f"cannot resolve {uri.host!r} of {url!r}: {error}") from None
+    family: int
     family, _, _, _, address = found[0]
+    if len(found) > 1:
+        with suppress(OSError), socket.create_connection((uri.host, uri.port), timeout=_ANSWERS_S) as answered:
+            family, address = answered.family, answered.getpeername()
     return uri, family, address
 
 

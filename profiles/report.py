@@ -93,6 +93,7 @@ def _profile(run: Path, profile: Mapping[str, Any], folder: Path) -> None:
         parts += _shown(pictures)
     if threads := profile["facts"].get("threads"):
         parts.append(_threads(threads))
+    parts += [f"Not in it: {failure}" for failure in profile["facts"].get("failed", [])]
     for finding in profile["facts"].get("findings", []):
         stack = "\n".join(f"    {frame}" for frame in finding["stack"])
         parts.append(f"**{finding['kind']}**: {finding['what']}\n\n{stack}")

@@ -113,11 +113,13 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
                 points.append(point)
     if around.facts is None:
         raise RuntimeError(f"{profiler_name} gave nothing: {'; '.join(points[1]['notes']) or 'no measured window'}")
+    for failure in around.facts.get("failed", ()):
+        display.note(f"not in the profile: {failure}")
     title = f"{plan.variant_name} · {plan.shape_name} · {sessions} sessions · {profiler_name}"
     result = {"profiler": profiler_name, "title": title, "sessions": sessions, "slowed": slowed(points)}
     if profiler_name == "memray":
         left = sum(process["left_bytes"] for process in around.facts["processes"])
-        result["left_bytes_per_session"] = left / sessions
+        result["left_bytes_per_session"] = None if "failed" in around.facts else left / sessions
     result |= {"facts": around.facts, "hottest": _pictures(place, title, profiler.unit, launch)}
     write_json(place / "profile.json", result)
     return folder

@@ -10,13 +10,12 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from experiment.setup.commands import run
 from experiment.setup.environments import ensure
 from experiment.setup.failures import SetupError
 from experiment.setup.handover import run_in_foreground
 from experiment.setup.places import Places
 from experiment.setup.survey import survey
-from experiment.setup.tools import find_uv, uv_environment
+from experiment.setup.tools import find_uv, index_options, run_uv
 
 _COMPILE = "pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11"
 _COMPILE_LIMIT_S = 300
@@ -53,12 +52,13 @@ def _compile_locks(places: Places) -> None:
         command: list[str | Path] = [
             uv,
             *_COMPILE.split(),
+            *index_options(),
             "--group",
             f"pyproject.toml:{path.stem}",
             "-o",
             f"requirements/{path.name}",
         ]
-        finished = run(command, timeout_s=_COMPILE_LIMIT_S, cwd=places.checkout, env=uv_environment())
+        finished = run_uv(command, timeout_s=_COMPILE_LIMIT_S, cwd=places.checkout, report=_report)
         if not finished.ok:
             raise SetupError(f"requirements/{path.name} could not be compiled: {finished.why()}")
 

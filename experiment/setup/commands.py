@@ -16,7 +16,7 @@ from typing import IO
 Report = Callable[[str], None]
 
 # What an outer make passes down would override variables of another Makefile, and an active environment would
-# pass for the machine's own Python.
+# pass for the machine's own Python. A safe path lacks the checkout, which is where everything is run from.
 _FOREIGN = (
     "MAKEFLAGS",
     "MFLAGS",
@@ -25,6 +25,7 @@ _FOREIGN = (
     "VIRTUAL_ENV",
     "CONDA_PREFIX",
     "PYTHONHOME",
+    "PYTHONSAFEPATH",
     "UV_PYTHON",
 )
 

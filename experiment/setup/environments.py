@@ -12,13 +12,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiment.setup.commands import run
 from experiment.setup.facts import Interpreter, Request, signature
 from experiment.setup.failures import Attempt, NotOnInterpreter, SetupError
 from experiment.setup.interpreters import come_since, real_steps, remember, remembered, search
 from experiment.setup.json_files import write_json
 from experiment.setup.places import Memory, Places, kept, locked
-from experiment.setup.tools import find_uv, uv_environment
+from experiment.setup.tools import configuration_files, find_uv, index_options, run_uv
 
 _INSTALL_LIMIT_S = 900
 
@@ -125,6 +124,7 @@ def _make(environment: str, chosen: Interpreter, places: Places, report: Callabl
         "install",
         "--quiet",
         *wheels_only,
+        *index_options(),
         "--python",
         python,
         "--require-hashes",
@@ -136,11 +136,11 @@ def _make(environment: str, chosen: Interpreter, places: Places, report: Callabl
         "install the locked packages": install,
     }
     for what, command in commands.items():
-        finished = run(
+        finished = run_uv(
             command,
             timeout_s=_INSTALL_LIMIT_S,
             cwd=places.checkout,
-            env=uv_environment(),
+            report=report,
             tell=lambda gone_s: report(f"installing {environment}: {gone_s:.0f} s so far"),
         )
         without_wheel = re.search(r"(\S+==\S+) has no usable wheels", finished.stderr)
@@ -150,8 +150,9 @@ def _make(environment: str, chosen: Interpreter, places: Places, report: Callabl
                 ways_out=(f"use a real CPython {chosen.requested}",) if chosen.stand_in else (),
             )
         if not finished.ok:
+            files = ", ".join(configuration_files(uv, places.checkout))
             raise SetupError(
-                f"environment {environment} could not be set up",
+                f"environment {environment} could not be set up{f', with {files} or without' if files else ''}",
                 tried=(Attempt(what, finished.why(), finished.took_s),),
                 ways_out=(
                     "let uv reach a package index (pip's index-url or UV_DEFAULT_INDEX names a mirror)",

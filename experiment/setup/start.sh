@@ -2,6 +2,9 @@
 # Finds a CPython >= 3.11 and hands over to experiment.setup. Must run before anything is installed.
 # PYTHON: the one to use; PYTHON_CHOSEN=yes: it was named by the user, so no other will do.
 
+# The first would keep the checkout off the import path, the second may belong to another Python.
+unset PYTHONSAFEPATH PYTHONHOME
+
 good() {
     "$1" -c 'import sys; sys.exit(not (sys.version_info >= (3, 11) and sys.implementation.name == "cpython"))' >/dev/null 2>&1
 }

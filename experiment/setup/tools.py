@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from experiment.setup.commands import Report, clean_environment, run
+from experiment.setup.commands import Finished, Report, clean_environment, run
 from experiment.setup.failures import Attempt, SetupError
 from experiment.setup.json_files import write_json
 from experiment.setup.places import Places, kept
@@ -21,7 +22,22 @@ OLDEST_UV = (0, 9)
 _INSTALL_LIMIT_S = 180
 
 # pip's name for a setting → the variable that tells uv the same.
-_PIP_TO_UV = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
+_PIP_TO_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+}
+_NO_INDEX = "no-index"
+"""pip's, too; uv has an option for it and no variable."""
+
+# What is installed is locked, with hashes: these could only forbid it, or take something else for it.
+_CHOOSING = (
+    *(f"UV_{name}" for name in ("EXCLUDE_NEWER", "EXCLUDE_NEWER_PACKAGE", "CONSTRAINT", "OVERRIDE", "EXCLUDE")),
+    *(f"UV_{name}" for name in ("RESOLUTION", "PRERELEASE", "NO_BINARY", "NO_BINARY_PACKAGE", "NO_VERIFY_HASHES")),
+    *(f"PIP_{name}" for name in ("UPLOADED_PRIOR_TO", "CONSTRAINT", "NO_BINARY")),
+)
 
 
 def uv_version(uv: Path) -> str | None:
@@ -75,7 +91,7 @@ def _install_uv(places: Places, wanted: str, report: Report) -> Path:
             *target,
         ]
         command += ["--require-hashes", "-r", places.requirements("tools")]
-        finished = run(command, timeout_s=_INSTALL_LIMIT_S, env=clean_environment(PIP_USER="0"))
+        finished = run(command, timeout_s=_INSTALL_LIMIT_S, env=_locked_environment(PIP_USER="0"))
         if finished.ok and _recent(uv_version(uv)):
             write_json(places.tools / "lab.json", {"requirements_sha256": wanted})
             return uv
@@ -112,8 +128,8 @@ def _pip(python: Path, tools: Path, tried: list[Attempt]) -> tuple[list[str | Pa
     return [python, "-m", "pip"], ["--target", tools]
 
 
-def index_settings(pip_config: str) -> dict[str, str]:
-    """uv variables that say what `pip config list` printed (lines like "global.index-url='…'").
+def pip_settings(pip_config: str) -> dict[str, str]:
+    """By name, what `pip config list` printed of an index (lines like "global.index-url='…'"), spaces between several.
 
     Later lines of pip's list win, as they do for pip.
     """
@@ -121,25 +137,78 @@ def index_settings(pip_config: str) -> dict[str, str]:
     for line in pip_config.splitlines():
         name, _, value = line.partition("=")
         key = name.rpartition(".")[2]
-        if key in _PIP_TO_UV and name.split(".")[0] in ("global", "install", ":env:"):
+        if key in (*_PIP_TO_UV, _NO_INDEX) and name.split(".")[0] in ("global", "install", ":env:"):
             try:
-                settings[_PIP_TO_UV[key]] = " ".join(str(ast.literal_eval(value)).split())
+                settings[key] = " ".join(str(ast.literal_eval(value)).split())
             except (ValueError, SyntaxError):
                 continue
     return settings
 
 
+def uv_settings(pip: Mapping[str, str]) -> dict[str, str]:
+    """uv's variables that say what pip's settings do. A folder of wheels that is not there is an error to uv alone."""
+    settings = {_PIP_TO_UV[key]: value for key, value in pip.items() if key in _PIP_TO_UV}
+    links = [os.path.expanduser(link) for link in settings.pop("UV_FIND_LINKS", "").split()]
+    there = [link for link in links if "://" in link or os.path.exists(link)]
+    return settings | ({"UV_FIND_LINKS": ",".join(there)} if there else {})
+
+
+def _pip_settings() -> dict[str, str]:
+    listed = run([sys.executable, "-m", "pip", "config", "list"], timeout_s=15)
+    return pip_settings(listed.stdout if listed.ok else _from_variables())
+
+
+def _locked_environment(**more: str) -> dict[str, str]:
+    return {key: value for key, value in clean_environment(**more).items() if key not in _CHOOSING}
+
+
 def uv_environment(**more: str) -> dict[str, str]:
     """The environment uv runs in: this process's, with pip's index settings where uv has none of its own."""
-    listed = run([sys.executable, "-m", "pip", "config", "list"], timeout_s=15)
-    settings = index_settings(listed.stdout if listed.ok else _from_variables())
+    settings = uv_settings(_pip_settings())
     if "UV_INDEX_URL" in os.environ:
         settings.pop("UV_DEFAULT_INDEX", None)
     own = {key: value for key, value in settings.items() if key not in os.environ}
-    return clean_environment(UV_NO_PROGRESS="1", **own, **more)
+    return _locked_environment(UV_NO_PROGRESS="1", **own, **more)
+
+
+def index_options() -> list[str]:
+    """What uv has to be told on its command line for want of a variable: that pip is to ask no index."""
+    told = {"UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"} & os.environ.keys()
+    no_index = _pip_settings().get(_NO_INDEX, "").lower() in ("1", "true", "t", "yes", "y", "on")
+    return ["--no-index"] if no_index and not told else []
+
+
+def run_uv(
+    command: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    cwd: Path,
+    report: Report,
+    tell: Callable[[float], None] | None = None,
+) -> Finished:
+    """Run uv; where it fails and reads a uv.toml, once more without, since that may forbid what is locked.
+
+    The first is tried with it, since it may name the only index that can be reached. Its failure is returned.
+    """
+    env = uv_environment()
+    finished = run(command, timeout_s=timeout_s, cwd=cwd, env=env, tell=tell)
+    files = [] if finished.ok else configuration_files(Path(command[0]), cwd)
+    if files:
+        report(f"uv failed, and reads {', '.join(files)}; trying without ({finished.why()})")
+        env = {key: value for key, value in env.items() if key != "UV_CONFIG_FILE"} | {"UV_NO_CONFIG": "1"}
+        again = run(command, timeout_s=timeout_s, cwd=cwd, env=env, tell=tell)
+        return again if again.ok else finished
+    return finished
+
+
+def configuration_files(uv: Path, folder: Path) -> list[str]:
+    """The uv.toml, or pyproject.toml with a table for uv, that uv reads when started in `folder`, by its own word."""
+    said = run([uv, "--verbose", "cache", "dir"], timeout_s=20, cwd=folder).stderr
+    read = r"(?:Found \w+ configuration (?:in:|at)|Reading user configuration from:|Failed to parse:) `?([^`\n]+)"
+    return list(dict.fromkeys(re.findall(read, said)))
 
 
 def _from_variables() -> str:
     """What `pip config list` would print of the environment, for a Python without pip."""
-    names = {key: "PIP_" + key.upper().replace("-", "_") for key in _PIP_TO_UV}
+    names = {key: "PIP_" + key.upper().replace("-", "_") for key in (*_PIP_TO_UV, _NO_INDEX)}
     return "\n".join(f":env:.{key}={os.environ[name]!r}" for key, name in names.items() if name in os.environ)

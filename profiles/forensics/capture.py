@@ -4,6 +4,7 @@ It reads /proc, asks the gateway's loops by `inject`, and pokes its port so that
 """
 
 import json
+import os
 import socket
 import subprocess
 import tempfile
@@ -112,13 +113,21 @@ def _poke(port: int) -> socket.socket | None:
 
 def thread_stacks(pid: int) -> dict[str, Any]:
     """`stacks`: every thread's Python stack, innermost first. `loops`: threads that have tasks. Read by the process's
-    own interpreter build; `unreadable` says why it could not."""
-    python = Path(f"/proc/{pid}/exe").resolve()
-    command = [str(python), str(SAMPLER), str(pid), "0", "-"]
-    environment = role_environment().variables
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=environment)
+    own interpreter build, also where its file was replaced meanwhile; `unreadable` says why it could not."""
+    link = f"/proc/{pid}/exe"
+    try:
+        named, deleted, _ = os.readlink(link).partition(" (deleted)")
+        # The link leads to the program that runs, and by its name it finds its library.
+        command = [named, str(SAMPLER), str(pid), "0", "-"]
+        environment = role_environment().variables
+        done = subprocess.run(
+            command, executable=link, capture_output=True, text=True, timeout=20, check=False, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"unreadable": [str(error)]}
     if done.returncode:
-        return {"unreadable": done.stderr.strip().splitlines()[-1:]}
+        replaced = [f"{named} was deleted or replaced since it was started"] if deleted else []
+        return {"unreadable": [*replaced, *done.stderr.strip().splitlines()[-1:]]}
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -112,7 +112,10 @@ def _runtime_address(memory: _Memory, pid: int) -> int:
         if not name or int(offset, 16) or "python" not in Path(name[0]).name:
             continue
         tried.append(name[0])
-        place = _section(Path(name[0]), b".PyRuntime")
+        try:
+            place = _section(_mapped(pid, addresses, name[0]), b".PyRuntime")
+        except FileNotFoundError:
+            continue
         if place is None:
             continue
         address, is_relative = place
@@ -120,6 +123,14 @@ def _runtime_address(memory: _Memory, pid: int) -> int:
         if memory.read(runtime, 8) == _COOKIE:
             return runtime
     raise CannotInject(f"process {pid} is no CPython with remote debugging; looked in {', '.join(tried) or 'nothing'}")
+
+
+def _mapped(pid: int, addresses: str, name: str) -> Path:
+    """The file that is mapped there, also where another has taken its name since, or none (" (deleted)"). The kernel
+    keeps it by its addresses, for root; else it is looked for by its name, below the process's own root."""
+    start, end = (int(address, 16) for address in addresses.split("-"))
+    kept = Path(f"/proc/{pid}/map_files/{start:x}-{end:x}")
+    return kept if os.access(kept, os.R_OK) else Path(f"/proc/{pid}/root{name}")
 
 
 def _section(file: Path, wanted: bytes) -> tuple[int, bool] | None:

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,19 +65,29 @@ class _Children:
             child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment)
             self.running.append((child, log))
 
-    async def stop(self) -> None:
+    async def stop(self) -> dict[Path, str]:
+        """End all of them; by log, what is to be said of each that failed. Its log stays."""
         for child, _ in self.running:
             if child.poll() is None:
                 child.send_signal(signal.SIGINT)
+        failed: dict[Path, str] = {}
         for child, log in self.running:
             try:
                 await anyio.to_thread.run_sync(child.wait, STOP_S)
             except subprocess.TimeoutExpired:
                 child.kill()
-                raise ProfilerFailed(f"{log.stem} did not end within {STOP_S:g} s") from None
+                child.wait()
+                failed[log] = f"{log.stem} did not end within {STOP_S:g} s"
+                continue
             if child.returncode not in (0, -signal.SIGINT):
                 words = log.read_text(errors="replace").strip().splitlines()[-3:]
-                raise ProfilerFailed(f"{log.stem} ended with status {child.returncode}: {' '.join(words) or 'silent'}")
+                failed[log] = f"{log.stem} ended with status {child.returncode}: {' '.join(words) or 'silent'}"
+        return failed
+
+
+def _with_failed(facts: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+    """A profile of some of the processes says what became of the others."""
+    return facts | ({"failed": list(failed)} if failed else {})
 
 
 def without_processes(collapsed: str) -> str:
@@ -109,7 +119,8 @@ class PySpy:
         self._children.start([*command, *options, "--output", str(folder / "stacks.txt")], folder / "py-spy.log")
 
     async def stop(self) -> dict[str, Any]:
-        await self._children.stop()
+        if failed := await self._children.stop():
+            raise ProfilerFailed("; ".join(failed.values()))
         stacks = self._folder / "stacks.txt"
         stacks.write_text(without_processes(stacks.read_text(encoding="utf-8")), encoding="utf-8")
         (self._folder / "py-spy.log").unlink()
@@ -134,15 +145,26 @@ class Remote:
             self._children.start(script, part.with_suffix(".log"))
 
     async def stop(self) -> dict[str, Any]:
-        await self._children.stop()
+        failed = await self._children.stop()
         text, processes = "", []
         for part in self._parts:
-            text += part.read_text(encoding="utf-8")
-            processes.append(json.loads(part.with_suffix(".json").read_text(encoding="utf-8")))
-            for used in (part, part.with_suffix(".json"), part.with_suffix(".log")):
+            facts, log = part.with_suffix(".json"), part.with_suffix(".log")
+            if log not in failed:
+                try:
+                    process = json.loads(facts.read_text(encoding="utf-8"))
+                    text += part.read_text(encoding="utf-8")
+                except FileNotFoundError:
+                    failed[log] = f"{part.stem} was ended before it began to sample"
+                else:
+                    processes.append(process)
+                    log.unlink()
+            for used in (part, facts):
                 used.unlink(missing_ok=True)
+        if not processes:
+            raise ProfilerFailed("; ".join(failed.values()))
         (self._folder / "stacks.txt").write_text(text, encoding="utf-8")
-        return {"rate_per_s": RATE_PER_S, "shows": "threads that the kernel has as running", "processes": processes}
+        shows = "threads that the kernel has as running"
+        return _with_failed({"rate_per_s": RATE_PER_S, "shows": shows, "processes": processes}, failed.values())
 
 
 class Sched:
@@ -215,30 +237,39 @@ class Memray:
             raise ProfilerFailed("memray: none of the gateway's processes is a CPython 3.14 that lets itself be asked")
 
     async def stop(self) -> dict[str, Any]:
-        for pid, taken in self._captures.items():
+        begun = {pid: taken for pid, taken in self._captures.items() if taken.exists()}
+        failed: dict[int, str] = {}
+        for pid, taken in begun.items():
             end = taken.with_suffix(".end.py")
             end.write_text(_END.format(done=str(taken.with_suffix(".done"))), encoding="utf-8")
-            if taken.exists():
+            try:
                 inject(pid, end)
+            except CannotInject as error:
+                failed[pid] = f"memray: {error}"
         facts: list[dict[str, Any]] = []
         stacks = {"peak": "", "left": ""}
-        for taken in self._captures.values():
-            if taken.exists():
-                facts.append(await self._read(taken, stacks))  # noqa: PERF401 - one after the other
+        for pid, taken in begun.items():
+            if pid not in failed:
+                try:
+                    facts.append(await self._read(taken, stacks))
+                except (ProfilerFailed, subprocess.CalledProcessError) as error:
+                    failed[pid] = f"memray-{pid}: {error}"
         for file in self._folder.glob("memray-*"):
             file.unlink()
         if not facts:
-            raise ProfilerFailed("memray: no thread of the gateway came by to begin; was there any load?")
+            nobody = "memray: no thread of the gateway came by to begin; was there any load?"
+            raise ProfilerFailed("; ".join(failed.values()) or nobody)
         (self._folder / "stacks.txt").write_text(stacks["peak"], encoding="utf-8")
         (self._folder / "left.txt").write_text(stacks["left"], encoding="utf-8")
-        return {"shows": "bytes allocated in the window, at its peak (left.txt: at its end)", "processes": facts}
+        shows = "bytes allocated in the window, at its peak (left.txt: at its end)"
+        return _with_failed({"shows": shows, "processes": facts}, failed.values())
 
     async def _read(self, taken: Path, stacks: dict[str, str]) -> dict[str, Any]:
         with anyio.move_on_after(STOP_S) as waiting:
             while not taken.with_suffix(".done").exists():  # noqa: ASYNC110 - another process makes it
                 await anyio.sleep(0.05)
         if waiting.cancelled_caught:
-            raise ProfilerFailed(f"memray did not end within {STOP_S:g} s: no thread of the gateway came by")
+            raise ProfilerFailed(f"did not end within {STOP_S:g} s: no thread of the gateway came by")
         stem = str(taken.with_suffix(""))
         command = [str(self._python), str(_HERE / "memory_report.py"), str(taken), stem]
         await anyio.run_process(command, env=role_environment().variables)

@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from loadgen.__main__ import main
+from loadgen.worker import resolve
 from tests.loadgen.tiny_gateway import TinyGateway
 
 SUMMARY_KEYS = [
@@ -25,6 +27,19 @@ SUMMARY_KEYS = [
 def command(url: str, out: Path, *more: str, measure_s: float = 1.0) -> list[str]:
     timing = ["--ramp-s", "0.2", "--warmup-s", "0.1", "--measure-s", str(measure_s), "--spread-s", "0.1"]
     return [sys.executable, "-m", "loadgen", "--url", url, "--sessions", "4", *timing, "--out", str(out), *more]
+
+
+def test_of_a_names_addresses_the_first_that_answers_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed, socket.create_server(("127.0.0.1", 0)) as gateway:
+        closed.bind(("127.0.0.1", 0))
+        addresses = [closed.getsockname(), gateway.getsockname()]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        _, *where = resolve("ws://localhost:1/ws/stt")
+        assert where == [socket.AF_INET, addresses[1]]
+        gateway.close()
+        _, *where = resolve("ws://localhost:1/ws/stt")
+        assert where == [socket.AF_INET, addresses[0]]
 
 
 def test_a_run_prints_lines_and_leaves_three_files(tmp_path: Path) -> None:

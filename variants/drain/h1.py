@@ -4,12 +4,12 @@ Belongs to the thread of its loop. How an answer is read is `answers`' business.
 """
 
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
 
 from gateway import Infer, connection_reset, inference_timeout, pool_timeout
 from gateway.failures import ANSWER_LIMIT_S, POOL_LIMIT_S
 from variants.drain.answers import AnswerReader, BrokenAnswer, Heads
-from variants.drain.inference import BUFFERS_AT_ONCE, Exchange, Owner, Upstream
+from variants.drain.inference import BUFFERS_AT_ONCE, Address, Exchange, Owner, Upstream
 from variants.drain.stream import Poller
 from variants.drain.timers import Deadlines
 
@@ -22,7 +22,7 @@ class _Connection(Upstream):
     """One connection: being made, idle, or with one exchange."""
 
     def __init__(self, pool: "H1Pool", poller: Poller) -> None:
-        super().__init__(poller, pool.family, pool.address)
+        super().__init__(poller, pool.addresses)
         self._pool = pool
         self._reader = AnswerReader(pool.heads)
         self.exchange: Exchange | None = None
@@ -77,9 +77,8 @@ class _Connection(Upstream):
 class H1Pool:
     """A pool of connections to one inference server, for one loop."""
 
-    def __init__(self, poller: Poller, family: int, address: Any, authority: str, now_s: float) -> None:
-        self.family = family
-        self.address = address
+    def __init__(self, poller: Poller, addresses: Sequence[Address], authority: str, now_s: float) -> None:
+        self.addresses = addresses
         self.head = (
             b"POST /infer HTTP/1.1\r\nhost: %b\r\nx-cpu-passes: %%d\r\ncontent-length: %%d\r\n\r\n" % authority.encode()
         )

@@ -4,7 +4,7 @@ Belongs to the thread of its loop. `variants/shared/h2_client.py` is the same fo
 """
 
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -23,7 +23,7 @@ from h2.exceptions import ProtocolError
 
 from gateway import Infer, connection_reset, inference_timeout, pool_timeout
 from gateway.failures import ANSWER_LIMIT_S, POOL_LIMIT_S
-from variants.drain.inference import Exchange, Owner, Upstream
+from variants.drain.inference import Address, Exchange, Owner, Upstream
 from variants.drain.stream import Poller
 from variants.drain.timers import Deadlines
 from variants.shared.inference import Answer
@@ -53,7 +53,7 @@ class _Connection(Upstream):
     """One h2c connection, its `h2` state machine and the requests on it."""
 
     def __init__(self, pool: "H2Pool", poller: Poller) -> None:
-        super().__init__(poller, pool.family, pool.address)
+        super().__init__(poller, pool.addresses)
         self._pool = pool
         self._h2 = H2Connection(config=_CONFIG)
         self._h2.initiate_connection()
@@ -186,10 +186,9 @@ class H2Pool:
     """A few connections to one inference server, for one loop; each is made again on demand after it ended."""
 
     def __init__(
-        self, poller: Poller, family: int, address: Any, authority: str, now_s: float, *, connections: int
+        self, poller: Poller, addresses: Sequence[Address], authority: str, now_s: float, *, connections: int
     ) -> None:
-        self.family = family
-        self.address = address
+        self.addresses = addresses
         self.authority = authority
         self._poller = poller
         self._size = connections

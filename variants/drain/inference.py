@@ -6,6 +6,8 @@ Belongs to the thread of its loop.
 import errno
 import os
 import socket
+from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from gateway import Failure, Infer
@@ -66,17 +68,32 @@ class Inference(Protocol):
         ...
 
 
-class Upstream(Stream):
-    """A connection to the inference server, made without waiting. Subclasses say what follows."""
+Address = tuple[int, Any]
+"""A family, and a socket address of it."""
 
-    def __init__(self, poller: Poller, family: int, address: Any) -> None:
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        super().__init__(poller, sock, IN | OUT)
+
+class Upstream(Stream):
+    """A connection to the inference server, made without waiting, to the first of its addresses that takes it.
+    Subclasses say what follows."""
+
+    def __init__(self, poller: Poller, addresses: Sequence[Address]) -> None:
+        self._untried = deque(addresses)
         self.done = False
         """Whether the attempt to connect has ended, either way."""
+        super().__init__(poller, self._try_next(), IN | OUT)
+
+    def _try_next(self) -> socket.socket:
+        family, address = self._untried.popleft()
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError:  # a kernel without IPv6, whose localhost is ::1 all the same
+            if not self._untried:
+                raise
+            return self._try_next()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self._refusal = sock.connect_ex(address)
+        return sock
 
     @property
     def connected(self) -> bool:
@@ -89,6 +106,9 @@ class Upstream(Stream):
             if not self.done:
                 code = self._refusal if self._refusal not in (0, errno.EINPROGRESS) else 0
                 code = code or self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code and self._untried:
+                    self._go_on_with(self._try_next())
+                    return
                 if code:
                     raise OSError(code, os.strerror(code))
                 if not mask & OUT:

@@ -18,7 +18,7 @@ from gateway import Session, SessionSettings
 from variants.drain.client import Client
 from variants.drain.h1 import H1Pool
 from variants.drain.h2c import H2Pool
-from variants.drain.inference import Inference
+from variants.drain.inference import Address, Inference
 from variants.drain.stream import IN, Poller
 from variants.drain.timers import Deadlines, Timers
 from variants.shared.options import HostOptions
@@ -40,18 +40,39 @@ SCRATCH_BYTES = 2 * _RECEIVE_BUFFER_BYTES
 """As much as one socket can hold, so that one call empties it."""
 
 
+def _addresses(host: str, port: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
 def listen(options: HostOptions) -> socket.socket:
-    """A listening socket for one loop. Several share the port only where several loops were asked for."""
-    family, kind, _, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
-    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if options.loops > 1:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # Accepted sockets inherit both. The buffer has to be known before a handshake, which fixes the window's scale.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.bind(address)
-    sock.listen(BACKLOG)
+    """A listening socket for one loop, on the first address of the host's name that this machine has: localhost may
+    be ::1 first, and there be no IPv6. Several share the port only where several loops were asked for."""
+    *first, last = _addresses(options.host, options.port)
+    for address in first:
+        try:
+            return _listen_on(address, shared=options.loops > 1)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+    return _listen_on(last, shared=options.loops > 1)
+
+
+def _listen_on(where: Address, *, shared: bool) -> socket.socket:
+    family, address = where
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Accepted sockets inherit both. The buffer has to be known before a handshake, which fixes the window's scale.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 
@@ -86,11 +107,12 @@ class Loop:
 
     def _open_inference(self, options: HostOptions) -> Inference:
         host, port = options.inference_address
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         pool_of: dict[str, Any] = {"h1": H1Pool, "h2": H2Pool}
         more = {"connections": options.inference_connections} if options.transport == "h2" else {}
-        pool: Inference = pool_of[options.transport](self.poller, family, address, authority, time.monotonic(), **more)
+        pool: Inference = pool_of[options.transport](
+            self.poller, _addresses(host, port), authority, time.monotonic(), **more
+        )
         return pool
 
     def run(self) -> None:

@@ -83,6 +83,12 @@ class Stream:
     def on_event(self, mask: int, now_s: float) -> None:
         raise NotImplementedError
 
+    def _go_on_with(self, sock: socket.socket) -> None:
+        """Take another socket in place of one that nothing was written to yet."""
+        self._poller.close(self._sock)
+        self._sock, self._fd = sock, sock.fileno()
+        self._poller.add(self._fd, self, self._mask)
+
     def _message_written(self) -> None:
         """A message that was to be reported has left."""
 

@@ -53,10 +53,10 @@ def test_output_goes_to_a_log(tmp_path: Path) -> None:
 
 
 def test_an_outer_make_and_an_active_environment_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MAKEFLAGS", "VIRTUAL_ENV", "PYTHONHOME"):
+    for name in ("MAKEFLAGS", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONSAFEPATH"):
         monkeypatch.setenv(name, "x")
     environment = clean_environment(MORE="1")
-    assert not {"MAKEFLAGS", "VIRTUAL_ENV", "PYTHONHOME"} & environment.keys()
+    assert not {"MAKEFLAGS", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONSAFEPATH"} & environment.keys()
     assert environment["MORE"] == "1"
     assert environment["PATH"] == os.environ["PATH"]
 

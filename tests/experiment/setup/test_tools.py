@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiment.setup.places import Places
-from experiment.setup.tools import index_settings, present_uv, uv_environment
+from experiment.setup.tools import index_options, pip_settings, present_uv, uv_environment, uv_settings
 
 from .conftest import Program
 
@@ -19,13 +19,30 @@ download.index-url='https://not.test'
 
 
 def test_pips_index_is_uvs_index() -> None:
-    assert index_settings(PIP) == {
+    assert uv_settings(pip_settings(PIP)) == {
         "SSL_CERT_FILE": "/etc/own.pem",
         "UV_DEFAULT_INDEX": "https://two.test/simple",
         "UV_INDEX": "https://a.test https://b.test",
     }
-    assert index_settings("") == {}
-    assert index_settings("global.index-url=not quoted") == {}
+    assert pip_settings("") == {}
+    assert pip_settings("global.index-url=not quoted") == {}
+
+
+def test_pips_wheelhouse_and_trusted_hosts_are_uvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    links = f"{tmp_path} /no/such/folder https://wheels.test/all"
+    assert uv_settings({"find-links": links, "trusted-host": "a.test b.test:81"}) == {
+        "UV_FIND_LINKS": f"{tmp_path},https://wheels.test/all",
+        "UV_INSECURE_HOST": "a.test b.test:81",
+    }
+    assert uv_settings({"find-links": "/no/such/folder"}) == {}
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for value, told in (("1", ["--no-index"]), ("true", ["--no-index"]), ("0", [])):
+        monkeypatch.setenv("PIP_NO_INDEX", value)
+        assert index_options() == told
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://uv.test/simple")
+    assert index_options() == []
 
 
 def test_what_uv_was_told_itself_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,108 @@
-"""What the profilers' own formats are made into. Attaching is tested in test_attach."""
+"""What the profilers' own formats are made into, and what stays where one of several processes died. Attaching is
+tested in test_attach."""
 
-from profiles.profilers.kinds import without_processes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiment.host import Usage
+from profiles.profilers import kinds
+from profiles.profilers.kinds import Memray, ProfilerFailed, Remote, Target, without_processes
+from tests.interpreters import python_of
+from tests.profiles.profilers.attach import program
+from tests.profiles.profilers.test_attach import BUSY
+
+# A sampler of its own end: process 2 cannot be read, 4 is interrupted before it begins.
+SAMPLER = """
+import os, pathlib, signal, sys, time
+pid, out = sys.argv[1], pathlib.Path(sys.argv[3])
+if pid == "2":
+    sys.exit("process 2 cannot be read")
+if pid == "4":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+asked = []
+signal.signal(signal.SIGINT, lambda *_: asked.append(1))
+out.with_suffix(".up").touch()
+while not asked:
+    time.sleep(0.01)
+out.write_text(f"main;f{pid} 1\\n")
+out.with_suffix(".json").write_text('{"samples": 1}')
+"""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def target(python: Path, *pids: int) -> Target:
+    def usage() -> Usage:
+        raise NotImplementedError
+
+    return Target(pids[0], pids, python, free_threaded=False, usage=usage)
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline, "expected it within 20 s"
+        time.sleep(0.02)
+
+
+@pytest.mark.anyio
+async def test_the_good_samples_stay_where_a_process_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "remote_sampler.py").write_text(SAMPLER)
+    monkeypatch.setattr(kinds, "_HERE", tmp_path)
+    remote, folder = Remote(), tmp_path / "profile"
+    folder.mkdir()
+    await remote.start(target(Path(sys.executable), 1, 2, 3, 4), folder)
+    wait_for(lambda: len(list(folder.glob("*.up"))) == 2)
+    facts = await remote.stop()
+    assert (folder / "stacks.txt").read_text() == "main;f1 1\nmain;f3 1\n"
+    assert facts["processes"] == [{"samples": 1}] * 2
+    assert facts["failed"] == [
+        "remote-2 ended with status 1: process 2 cannot be read",
+        "remote-4 was ended before it began to sample",
+    ]
+    assert sorted(file.name for file in folder.glob("*.log")) == ["remote-2.log", "remote-4.log"]
+
+
+@pytest.mark.anyio
+async def test_where_no_process_can_be_read_the_reason_is_the_profilers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "remote_sampler.py").write_text(SAMPLER)
+    monkeypatch.setattr(kinds, "_HERE", tmp_path)
+    remote = Remote()
+    await remote.start(target(Path(sys.executable), 2), tmp_path)
+    remote._children.running[0][0].wait(20)
+    with pytest.raises(ProfilerFailed, match="process 2 cannot be read"):
+        await remote.stop()
+
+
+@pytest.mark.anyio
+async def test_memory_of_one_process_stays_where_the_other_died(tmp_path: Path) -> None:
+    python = python_of("memray", "3.14")
+    with program(python, BUSY) as (lives, _), program(python, BUSY) as (dies, _):
+        memray = Memray()
+        await memray.start(target(python, lives, dies), tmp_path)
+        wait_for(lambda: len(list(tmp_path.glob("memray-*.bin"))) == 2)
+        os.kill(dies, signal.SIGKILL)
+        wait_for(lambda: not Path(f"/proc/{dies}/maps").read_text())
+        facts: dict[str, Any] = await memray.stop()
+    assert [process["allocations"] > 0 for process in facts["processes"]] == [True]
+    (failure,) = facts["failed"]
+    assert f"process {dies}" in failure
+    assert (tmp_path / "stacks.txt").read_text().startswith("memory;")
 
 
 def test_py_spy_s_command_lines_are_cut_off() -> None:

@@ -25,8 +25,9 @@ from websockets.sync.client import ClientConnection, connect
 from gateway import FRAME_BYTES
 from tests.conformance.wire import frame
 from tests.interpreters import kernel_knows_thread_names
-from variants.drain.loop import HANDSHAKE_LIMIT_S
+from variants.drain.loop import HANDSHAKE_LIMIT_S, listen
 from variants.shared.build import gil_enabled
+from variants.shared.options import HostOptions
 
 CHECKOUT = Path(__file__).parents[3]
 START = '{"type":"start"}'
@@ -310,6 +311,19 @@ def test_out_of_descriptors_it_refuses_whoever_comes_and_recovers(inference_port
 
 
 @pytest.mark.skipif(not gil_enabled(), reason="several loops are what a free-threaded build is for")
+def test_it_listens_on_the_first_address_that_this_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = [(9999, ("::1", 0)), (socket.AF_INET, ("192.0.2.1", 0)), (socket.AF_INET, ("127.0.0.1", 0))]
+    found = [(family, socket.SOCK_STREAM, 6, "", address) for family, address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with listen(HostOptions(0, "http://127.0.0.1:9", host="localhost")) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        found[:] = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", held.getsockname()), found[-1]]
+        with pytest.raises(OSError, match="in use"):  # somebody else's is not passed by
+            listen(HostOptions(0, "http://127.0.0.1:9", host="localhost"))
+
+
 def test_a_gil_build_refuses_more_than_one_loop() -> None:
     command = [sys.executable, "-m", "variants.drain", "--port", "1", "--inference-url", "http://127.0.0.1:1"]
     done = subprocess.run([*command, "--loops", "2"], cwd=CHECKOUT, capture_output=True, text=True)

@@ -4,6 +4,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import anyio
 import pytest
@@ -56,7 +57,7 @@ class H1Server:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.address = self.listener.getsockname()
         self.poller = Poller()
-        self.pool = H1Pool(self.poller, socket.AF_INET, self.address, "inference:1", 100.0)
+        self.pool = H1Pool(self.poller, [(socket.AF_INET, self.address)], "inference:1", 100.0)
         self.asker = Asker()
         self.taken: list[socket.socket] = []
 
@@ -187,11 +188,34 @@ def test_h1_an_idle_connection_that_the_server_closes_is_not_used() -> None:
         assert server.asker.kinds == [200]
 
 
-def pools(poller: Poller, address: tuple[str, int]) -> list[H1Pool | H2Pool]:
+def pools(poller: Poller, *addresses: Any, family: int = socket.AF_INET) -> list[H1Pool | H2Pool]:
+    """`family` is the first address's."""
+    found = [(socket.AF_INET if index else family, address) for index, address in enumerate(addresses)]
     return [
-        H1Pool(poller, socket.AF_INET, address, "inference:1", 100.0),
-        H2Pool(poller, socket.AF_INET, address, "inference:1", 100.0, connections=2),
+        H1Pool(poller, found, "inference:1", 100.0),
+        H2Pool(poller, found, "inference:1", 100.0, connections=2),
     ]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, 9999])
+def test_where_the_first_address_refuses_or_is_of_no_known_family_the_next_is_taken(family: int) -> None:
+    with socket.socket() as closed, socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        closed.bind(("127.0.0.1", 0))
+        poller = Poller()
+        found = pools(poller, closed.getsockname(), listener.getsockname(), family=family)
+        assert len(found) == 2
+        listener.setblocking(False)
+        taken: list[socket.socket] = []
+        for _ in range(500):
+            pump(poller, timeout_s=0.01)
+            with suppress(BlockingIOError):
+                taken.append(listener.accept()[0])
+            if len(taken) == RESERVE + 2:
+                break
+        assert len(taken) == RESERVE + 2
+        for sock in taken:
+            sock.close()
+        poller.end()
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -245,7 +269,7 @@ async def ask_h2(
 ) -> None:
     async with h2_server(behaviour) as server:
         poller, asker = Poller(), Asker()
-        pool = H2Pool(poller, socket.AF_INET, ("127.0.0.1", server.port), "inference:1", 100.0, connections=2)
+        pool = H2Pool(poller, [(socket.AF_INET, ("127.0.0.1", server.port))], "inference:1", 100.0, connections=2)
         for one in batches:
             pool.post(one, asker, 100.0)
         await check(server, pool, poller, asker)
