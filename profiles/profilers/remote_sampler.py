@@ -10,6 +10,8 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +88,20 @@ class Sampler:
             self.running[(name, *(frame_name(frame) for frame in reversed(frames)))] += 1
 
 
+def _patiently(read: Callable[[], list[Any]]) -> list[Any]:
+    for _ in range(20):
+        with suppress(*UNREADABLE):
+            return read()
+        time.sleep(0.01)
+    return read()
+
+
 def once(pid: int, unwinder: Any) -> dict[str, Any]:
-    """One look. A stack that changes while it is read is tried again, some times."""
-    for last in (False,) * 20 + (True,):
-        try:
-            threads = threads_of(unwinder.get_stack_trace())
-            awaited = unwinder.get_all_awaited_by()
-        except UNREADABLE:
-            if last:
-                raise
-            time.sleep(0.01)
-        else:
-            break
+    """One look. A stack that changes while it is read is tried again, some times. A process without asyncio has no
+    tasks to be asked for, and stacks all the same."""
+    threads, awaited = _patiently(lambda: threads_of(unwinder.get_stack_trace())), []
+    with suppress(*UNREADABLE):
+        awaited = _patiently(unwinder.get_all_awaited_by)
     stacks = {
         name_of(pid, thread.thread_id): [place_name(frame) for frame in thread.frame_info or ()] for thread in threads
     }

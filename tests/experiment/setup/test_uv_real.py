@@ -16,13 +16,21 @@ from .conftest import HERE
 NOWHERE = "http://127.0.0.1:9/nothing"
 
 
-@pytest.fixture
-def wheelhouse(places: Places, bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with one wheel, and `gil` locked to it."""
-    real = present_uv(Places())
-    if real is None:
+@pytest.fixture(scope="session")
+def real_uv() -> Path:
+    """Looked for before a test has a PATH of its own."""
+    found = present_uv(Places())
+    if found is None:
         pytest.skip("no uv is here yet")
-    (bin_folder / "uv").symlink_to(real)
+    return found
+
+
+@pytest.fixture
+def wheelhouse(
+    real_uv: Path, places: Places, bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with one wheel, and `gil` locked to it."""
+    (bin_folder / "uv").symlink_to(real_uv)
     for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS", "UV_EXCLUDE_NEWER", "UV_CONFIG_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")

@@ -10,6 +10,7 @@ import pytest
 from profiles.forensics.capture import capture, thread_stacks
 from tests.interpreters import python_of
 from tests.profiles.profilers.attach import FREE_THREADED_OR_GIL, program
+from tests.profiles.profilers.test_attach import BUSY
 
 SOURCE = """
 import asyncio
@@ -65,6 +66,14 @@ def test_a_healthy_program_gives_no_finding(tag: str) -> None:
         evidence = capture([pid], int(port))
     assert evidence["findings"] == []
     assert evidence["looks"][0]["threads"][0]["tasks"]
+
+
+@pytest.mark.parametrize("tag", FREE_THREADED_OR_GIL)
+def test_a_program_without_asyncio_has_stacks_too(tag: str) -> None:
+    with program(python_of("memray", tag), BUSY) as (pid, _):
+        found = thread_stacks(pid)
+    assert any("spin (" in frame for frames in found["stacks"].values() for frame in frames)
+    assert found["loops"] == []
 
 
 def copied(python: Path, to: Path) -> Path:

@@ -65,6 +65,7 @@ async def test_the_good_samples_stay_where_a_process_cannot_be_read(
     remote, folder = Remote(), tmp_path / "profile"
     folder.mkdir()
     await remote.start(target(Path(sys.executable), 1, 2, 3, 4), folder)
+    wait_for(lambda: [child.poll() is None for child, _ in remote._children.running] == [True, False, True, False])
     wait_for(lambda: len(list(folder.glob("*.up"))) == 2)
     facts = await remote.stop()
     assert (folder / "stacks.txt").read_text() == "main;f1 1\nmain;f3 1\n"
