@@ -116,6 +116,7 @@ class Client(Stream):
 
     def on_tick(self, now_s: float) -> None:
         """Serve the tick that is due; what has come was looked at just before."""
+        self._decoder.odd_frames = 0
         for action in self._session.tick(now_s):
             if isinstance(action, Infer):
                 self._loop.inference.post(action, self, now_s)

@@ -21,6 +21,10 @@ _HEADER = bytes((0x82, 0xFE)) + FRAME_BYTES.to_bytes(2, "big")  # FIN + binary, 
 _HEADER_BYTES = [_HEADER[at : at + 1] for at in range(len(_HEADER))]
 _HEADER_WORD = np.uint32(int.from_bytes(_HEADER, sys.byteorder))
 
+MOST_ODD_FRAMES = 4000
+"""More frames that are no plain audio than this, between two ticks, are a flood, and end the connection: each costs
+some 10 µs, during which everybody else waits. A client that sends its audio in four fragments each sends 200."""
+
 Event = memoryview | bytes | str
 """A run of whole regular frames, unmasked, in memory of its own; one other binary message; one text message."""
 
@@ -51,13 +55,15 @@ class Decoder:
         protocol: after its handshake; it takes no bytes from elsewhere any more.
     """
 
-    __slots__ = ("_fragments", "_head", "_is_text", "_owed_bytes", "_protocol", "held")
+    __slots__ = ("_fragments", "_head", "_is_text", "_owed_bytes", "_protocol", "held", "odd_frames")
 
     def __init__(self, protocol: ServerProtocol) -> None:
         self._protocol = protocol
         self.held = b""
         """Bytes that were received and not decoded: a few regular frames, the last perhaps only begun. Who calls
         `receive` puts them before what comes next."""
+        self.odd_frames = 0
+        """That the protocol took one by one; the owner sets it back at each tick."""
         self._head = bytearray()
         """What the protocol was given of the current frame, while that does not tell the frame's length."""
         self._owed_bytes = 0
@@ -92,6 +98,11 @@ class Decoder:
                     continue
                 if end - at < WIRE_BYTES and data[at : at + len(_HEADER)] == _HEADER[: end - at]:
                     self.held = bytes(data[at:])
+                    break
+            if not self._owed_bytes and not self._head:
+                self.odd_frames += 1
+                if self.odd_frames > MOST_ODD_FRAMES:
+                    protocol.fail(CloseCode.POLICY_VIOLATION, f"over {MOST_ODD_FRAMES} frames a second besides audio")
                     break
             at += self._feed(data, at)
             for frame in protocol.events_received():

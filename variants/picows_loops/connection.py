@@ -11,7 +11,7 @@ import anyio
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from gateway import Session
-from variants.picows_loops.framing import PROTOCOL_ERROR, Assembly, BrokenFraming
+from variants.picows_loops.framing import MOST_ODD_FRAMES, POLICY_VIOLATION, PROTOCOL_ERROR, Assembly, BrokenFraming
 from variants.shared.inference import InferenceClient
 from variants.shared.relay import start_relay
 
@@ -35,6 +35,9 @@ class Connection(WSListener):  # type: ignore[misc]
         self._assembly = Assembly()
         self._takes_audio = False
         """Whether a whole binary frame is a message for `Session.frame`: started, not ending, no fragments pending."""
+        self._odd_frames = 0
+        """That were no plain audio, since `_odd_since_s`."""
+        self._odd_since_s = monotonic()
         self._is_ending = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -63,11 +66,19 @@ class Connection(WSListener):  # type: ignore[misc]
                 self._take(transport, frame)
             except BrokenFraming as broken:
                 self._end(broken.code, broken.reason)
+                if broken.code == POLICY_VIOLATION:
+                    transport.disconnect()  # a flood: nothing more of it is looked at
         elif frame.msg_type is _CLOSE:
             transport.disconnect()  # our close is answered
 
     def _take(self, transport: WSTransport, frame: WSFrame) -> None:
         """Anything but plain audio."""
+        self._odd_frames += 1
+        if self._odd_frames > MOST_ODD_FRAMES:
+            now_s = monotonic()
+            if now_s - self._odd_since_s < 1.0:
+                raise BrokenFraming(POLICY_VIOLATION, f"over {MOST_ODD_FRAMES} frames a second besides audio")
+            self._odd_frames, self._odd_since_s = 0, now_s
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise BrokenFraming(PROTOCOL_ERROR, "a reserved bit is set, and no extension was agreed on")
         kind = frame.msg_type

@@ -5,8 +5,13 @@ from picows import WSFrame, WSMsgType
 MOST_BYTES = 65_536
 """A longer message closes with 1009, in one frame (picows sees to that) or in many."""
 
+MOST_ODD_FRAMES = 4000
+"""More frames that are no plain audio than this, between two looks a second apart, are a flood, and end the connection:
+each is a call into Python, during which everybody else waits."""
+
 PROTOCOL_ERROR = 1002
 INVALID_TEXT = 1007
+POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 
 

@@ -1,19 +1,22 @@
 """Rules of clients that mean harm: whatever one of them sends, it costs that one alone."""
 
 import struct
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import anyio
 
 from tests.conformance.case import Case
 from tests.conformance.expect import expect
 from tests.conformance.rule import Rule, add_rule
-from tests.conformance.rules.framing import AUDIO, BROKEN, CLOSE, PING
+from tests.conformance.rules.framing import AUDIO, BROKEN, CLOSE, CONTINUATION, PING
 from tests.conformance.rules.start import BINARY, CLOSE_LIMIT_S, TEXT
-from tests.conformance.session import check_cover
+from tests.conformance.session import Session, check_cover
 from tests.conformance.wire import frame
 
 LATE_LIMIT_S = 0.35
 """How late an answer to somebody else may be: the contract's own limit of the newest frame's latency."""
+FLOOD_S = 2.0
 CLOSE_CODES = (0, 999, 1004, 1005, 1006, 1015, 2999)
 """Codes that no close frame may carry (RFC 6455, section 7.4)."""
 
@@ -35,32 +38,69 @@ FOLLOWERS = {
 }
 
 
-def _followed_rule(what: str, follower: bytes) -> None:
-    async def attack(case: Case, violation: bytes) -> None:
+FLOODS = {
+    "pings": ("100 000 pings", frame(PING, b"") * 100_000),
+    "fragments": (
+        "2 million empty fragments",
+        frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 2_000_000,
+    ),
+}
+
+Attack = Callable[[Session], Awaitable[None]]
+
+
+async def _beside_an_innocent(case: Case, attacks: Sequence[Attack]) -> str:
+    """Run attacks, each on a session of its own. Failed unless somebody else's answers come, and come in time."""
+
+    async def attack(does: Attack) -> None:
         async with case.session() as session:
-            wire = session.wire
             await session.send_frames(1)
+            await does(session)
+
+    async with case.session() as innocent:
+        async with innocent.streaming(every_s=0.1):
+            await innocent.partial()
+            async with anyio.create_task_group() as attackers:
+                for does in attacks:
+                    attackers.start_soon(attack, does)
+            while_streaming = [*innocent.messages, *await innocent.partials(2)]
+        check_cover(await innocent.all_covered())
+        late_s = max(message.arrived_s - innocent.sent_s[message.newest - 1] for message in while_streaming)
+        expect(late_s <= LATE_LIMIT_S, f"expected no answer to another session over 350 ms, got {late_s * 1000:.0f}")
+        return f"{len(attacks)} attacks, somebody else's answers within {late_s * 1000:.0f} ms"
+
+
+def _followed_rule(what: str, follower: bytes) -> None:
+    def send(violation: bytes) -> Attack:
+        async def attack(session: Session) -> None:
+            wire = session.wire
             await wire.send_raw(violation + follower)
             await wire.wait_for(lambda: wire.closing or wire.ended_s, CLOSE_LIMIT_S, "the connection to end")
 
+        return attack
+
     async def check(case: Case) -> str:
-        async with case.session() as innocent:
-            async with innocent.streaming(every_s=0.1):
-                await innocent.partial()
-                async with anyio.create_task_group() as attackers:
-                    for violation in VIOLATIONS.values():
-                        attackers.start_soon(attack, case, violation)
-                while_streaming = [*innocent.messages, *await innocent.partials(2)]
-            check_cover(await innocent.all_covered())
-            late_s = max(message.arrived_s - innocent.sent_s[message.newest - 1] for message in while_streaming)
-            expect(
-                late_s <= LATE_LIMIT_S, f"expected no answer to another session over 350 ms, got {late_s * 1000:.0f}"
-            )
-            return f"{len(VIOLATIONS)} attacks, somebody else's answers within {late_s * 1000:.0f} ms"
+        return await _beside_an_innocent(case, [send(violation) for violation in VIOLATIONS.values()])
 
     title = f"a violation and {what} in one segment end that connection alone"
     add_rule(Rule(f"hostile-then-{what.split()[-1]}", title, check, inference=True, timing=True))
 
 
+def _flood_rule(name: str, what: str, data: bytes) -> None:
+    async def attack(session: Session) -> None:
+        with anyio.move_on_after(FLOOD_S), suppress(OSError, anyio.BrokenResourceError):
+            await session.wire.send_raw(data)
+            await anyio.sleep(FLOOD_S)
+
+    async def check(case: Case) -> str:
+        return await _beside_an_innocent(case, [attack])
+
+    add_rule(
+        Rule(f"hostile-flood-{name}", f"{what} in one write hold up nobody else", check, inference=True, alone=True)
+    )
+
+
 for _what, _follower in FOLLOWERS.items():
     _followed_rule(_what, _follower)
+for _name, (_what, _data) in FLOODS.items():
+    _flood_rule(_name, _what, _data)

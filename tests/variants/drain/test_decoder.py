@@ -11,7 +11,7 @@ from websockets.server import ServerProtocol
 
 from gateway import FRAME_BYTES
 from tests.conformance.wire import frame
-from variants.drain.decoder import WIRE_BYTES, Decoder, text_frame
+from variants.drain.decoder import MOST_ODD_FRAMES, WIRE_BYTES, Decoder, text_frame
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -216,3 +216,15 @@ def test_what_is_not_all_regular_frames_is_never_held() -> None:
 def test_a_text_frame_is_what_websockets_writes() -> None:
     for text in ("", "x" * 125, "ä" * 63, "x" * 65535, "x" * 65536):
         assert text_frame(text) == Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+
+
+def test_a_flood_of_frames_that_are_no_audio_ends_the_connection() -> None:
+    protocol = open_protocol()
+    decoder = Decoder(protocol)
+    for _ in range(2):
+        list(decoder.receive(memoryview(frame(PING, b"") * MOST_ODD_FRAMES + frame(BINARY, audio(1)))))
+        assert sent_close(protocol) is None
+        decoder.odd_frames = 0  # a tick
+    list(decoder.receive(memoryview(frame(PING, b"") * (MOST_ODD_FRAMES + 1))))
+    assert protocol.close_sent is not None
+    assert protocol.close_sent.code == 1008
