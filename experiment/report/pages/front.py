@@ -11,7 +11,7 @@ from experiment.report.costs import Spread
 from experiment.report.figures import Bar
 from experiment.report.pages.languages import is_foreign
 from experiment.report.sentences import carries
-from experiment.store import StoredRow, StoredRun
+from experiment.store import StoredRow, StoredRun, compared
 from experiment.terms import Bracket
 
 BEGIN = "<!-- front:begin, written by `python -m experiment publish-front` -->"
@@ -19,13 +19,23 @@ END = "<!-- front:end -->"
 PAGES = "docs/findings"
 
 
+def comparable(stock: StoredRun, languages: StoredRun) -> bool:
+    """Whether one machine measured both, by one contract: only then do they stand in one picture."""
+    unlike = (what.split()[0] for what, _, _ in compared(stock.manifest, languages.manifest))
+    return not {"machine", "contract"}.intersection(unlike)
+
+
 def bars(stock: StoredRun, languages: StoredRun) -> list[Bar]:
-    """The rows of two runs at the same shape and load, cheapest first; a row that both have is the first's.
+    """The rows of two runs at the same shape and load, cheapest first; a row that both have is the first's. Where they
+    are not comparable, of the first alone.
 
     Raises:
         ConfigError: the runs do not share shape, timing and load.
     """
     known = [compare([run]) for run in (stock, languages)]
+    if not comparable(stock, languages):
+        known = [known[0]] * 2
+        languages = stock
     same = (stock.shapes, stock.timing, known[0].sessions) == (languages.shapes, languages.timing, known[1].sessions)
     if not same or known[0].sessions is None:
         raise ConfigError(f"{stock.name} and {languages.name}: expected one shape, timing and load, for one picture")
@@ -47,8 +57,10 @@ def _searched(bracket: Bracket | None) -> Bracket | None:
 def caption(stock: StoredRun, languages: StoredRun) -> str:
     """What the picture shows, and of which runs it is."""
     at = f"{compare([stock]).sessions} sessions, {', '.join(stock.shapes)}, {stock.timing}, {stock.machine}"
-    runs = " and ".join(run.manifest["started"][:16].replace("T", " ") for run in (stock, languages))
-    return f"{at}. Orange: other languages. Two runs, begun {runs}."
+    first, second = (run.manifest["started"][:16].replace("T", " ") for run in (stock, languages))
+    if not comparable(stock, languages):
+        return f"{at}. Begun {first}. Other languages were measured on {languages.machine}: a page of their own."
+    return f"{at}. Orange: other languages. Two runs, begun {first} and {second}."
 
 
 def findings(stock: StoredRun, languages: StoredRun, draining: StoredRun) -> list[str]:

@@ -23,7 +23,8 @@ class Entry:
 
     page: str
     question: str
-    evidence: str
+    evidence: str | None
+    """None: the page's own first lines say it."""
     answer: Callable[[StoredRun], str] | str | None
     """Made from that evidence, or as it stands; None: the README's sentence about the page."""
 
@@ -55,7 +56,7 @@ ENTRIES = (
     Entry("thread-scaling", "Does a second thread carry as much again?", "thread-scaling", _ratio_of_ceilings),
     Entry("thread-scaling-repeats", "And once more?", "thread-scaling-repeats", _ratio_of_ceilings),
     Entry("ladders-twice", "Does the same ladder give the same bracket twice?", "ladders-twice-1", _OVERLAP),
-    Entry("flame-graphs", "Where does the time go?", "stock-and-threads", _FLAMES),
+    Entry("flame-graphs", "Where does the time go?", None, _FLAMES),
 )
 
 
@@ -75,6 +76,9 @@ the measured window, those of version 2 over frames that were *due* in it."""
 
 
 def _line(root: Path, front: str, entry: Entry) -> tuple[str, ...]:
+    question = f"[{entry.question}](findings/{entry.page}.md)"
+    if entry.evidence is None:
+        return question, str(entry.answer), "as its first lines say", "–"
     file = root / EVIDENCE / f"{entry.evidence}.json"
     evidence: Mapping[str, object] = read_json(file) or {}
     manifest = evidence.get("manifest", evidence)
@@ -88,7 +92,6 @@ def _line(root: Path, front: str, entry: Entry) -> tuple[str, ...]:
             answer = entry.answer
         case _:
             answer = entry.answer(read_run(file))
-    question = f"[{entry.question}](findings/{entry.page}.md)"
     return question, answer, at, str(contract_of(manifest))
 
 

@@ -3,11 +3,15 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from experiment.report.pages.front import bars, caption
 from experiment.report.pages.publish import publish_front
 from experiment.setup import CHECKOUT
+from experiment.store import read_run
+from tests.experiment.invented import ladder_points, manifest, store
 
 FIGURE = re.compile(r"(?<![\w.-])\d[\d.]*(?![\w-])")
 """A number that stands for itself: not a part of a row's name."""
@@ -28,6 +32,19 @@ def test_the_front_page_and_the_index_are_what_the_evidence_gives(tmp_path: Path
     assert [path.name for path in written] == ["front.svg", "README.md", "README.md"]
     for path in written:
         assert path.read_bytes() == (CHECKOUT / path.relative_to(tmp_path)).read_bytes()
+
+
+@pytest.mark.parametrize("unlike", [{}, {"contract": 2}, {"machine": {"cpu_model": "Another"}}])
+def test_only_what_one_machine_measured_by_one_contract_stands_in_one_picture(
+    tmp_path: Path, unlike: dict[str, Any]
+) -> None:
+    runs = []
+    for name, changed in (("gil", unlike), ("drain", {})):
+        facts = manifest({name: "cpuset-1"})
+        facts |= {key: facts[key] | value if key == "machine" else value for key, value in changed.items()}
+        runs.append(read_run(store(tmp_path / name, facts, {name: ladder_points(1000.0, 400)})))
+    assert {bar.name for bar in bars(*runs)} == ({"gil"} if unlike else {"gil", "drain"})
+    assert ("Orange" in caption(*runs)) == (not unlike)
 
 
 def test_there_are_five_findings() -> None:
