@@ -56,8 +56,7 @@ def _earlier(kept: Mapping[str, Any] | None, evidence: Mapping[str, Any]) -> lis
         return []
     runs: list[dict[str, Any]] = list(kept.get("earlier", []))
     if kept["started"] != evidence["started"]:
-        counts = {name: counts_of(cell) for name, cell in kept["cells"].items() if cell["turns"]}
-        runs.append({"started": kept["started"], "counts": counts})
+        runs.append({"started": kept["started"], "counts": counts_of(kept)})
     return runs
 
 

@@ -66,7 +66,7 @@ HEADINGS = (
 
 def cell_rates(evidence: Evidence) -> list[CellRate]:
     """Every cell that ran, the reference first as it stands in the file."""
-    counts = {name: counts_of(cell) for name, cell in evidence["cells"].items() if cell["turns"]}
+    counts = counts_of(evidence)
     settings = evidence["settings"]
     reference = hazard.poisson_rate(*counts[settings["reference"]])
     found = []
@@ -98,9 +98,13 @@ def per_million(rate: hazard.PoissonRate) -> str:
     return f"{rate.rate * 1e6:.3g} ({rate.low * 1e6:.2g} – {rate.high * 1e6:.3g})"
 
 
-def counts_of(cell: Mapping[str, Any]) -> tuple[int, float]:
-    """Stalls and acknowledged frames of a cell, over its turns."""
-    return sum(turn["stalls"] for turn in cell["turns"]), sum(turn["frames"] for turn in cell["turns"])
+def counts_of(evidence: Evidence) -> dict[str, tuple[int, float]]:
+    """Stalls and acknowledged frames of every cell that ran, over its turns."""
+    turns = {name: cell["turns"] for name, cell in evidence["cells"].items() if cell["turns"]}
+    return {
+        name: (sum(turn["stalls"] for turn in each), sum(turn["frames"] for turn in each))
+        for name, each in turns.items()
+    }
 
 
 def earlier_rates(evidence: Evidence, cells: Mapping[str, CellRate]) -> list[tuple[str, str, hazard.PoissonRate]]:

@@ -32,12 +32,10 @@ def bars(stock: StoredRun, languages: StoredRun) -> list[Bar]:
     Raises:
         ConfigError: the runs do not share shape, timing and load.
     """
-    known = [compare([run]) for run in (stock, languages)]
-    if not comparable(stock, languages):
-        known = [known[0]] * 2
-        languages = stock
-    same = (stock.shapes, stock.timing, known[0].sessions) == (languages.shapes, languages.timing, known[1].sessions)
-    if not same or known[0].sessions is None:
+    runs = [stock, languages] if comparable(stock, languages) else [stock]
+    known = [compare([run]) for run in runs]
+    loads = {(*run.shapes, run.timing, each.sessions) for run, each in zip(runs, known, strict=True)}
+    if len(loads) > 1 or known[0].sessions is None:
         raise ConfigError(f"{stock.name} and {languages.name}: expected one shape, timing and load, for one picture")
     found: dict[str, Bar] = {}
     for comparison in known:
