@@ -151,6 +151,13 @@ class StandIn(_Table):
     loop: Literal["asyncio"]
 
 
+_FACTORS = (
+    *("server", "runtime", "runtime_threads", "runtime_blocking_threads", "task_impl"),
+    *("receive_delay_us", "collector", "look_interval_ms"),
+)
+"""Those that are options of some hosts and not of others."""
+
+
 class Variant(_Table):
     """One row: a host of the session core and its factors. A factor that is absent is not the host's."""
 
@@ -168,10 +175,15 @@ class Variant(_Table):
     """Granian's runtime mode."""
     runtime_threads: Count | None = None
     """Granian's own (Rust) threads for each event loop."""
+    runtime_blocking_threads: Count | None = None
+    """The most of Granian's (Rust) threads for blocking work, for each event loop; 512 of its own choice."""
     task_impl: Literal["asyncio", "rust"] | None = None
     """Granian's task implementation."""
     receive_delay_us: Positive | None = None
     """The amplifier: longest spin between calling `receive()` and awaiting it."""
+    collector: Literal["raised", "frozen", "off"] | None = None
+    """How Python's garbage collector is set: its threshold a hundred times higher, what lives at the start left out, or
+    off."""
     look_interval_ms: Positive | None = None
     """How often a draining host looks at a socket between ticks."""
     stand_in: StandIn | None = None
@@ -185,7 +197,7 @@ class Variant(_Table):
         """The row's factors as options of its host module, where a row with a loop for each vCPU has `vcpus`."""
         loops = vcpus if self.loops == "vcpus" else self.loops
         options = ["--loop", self.loop, "--loops", str(loops), "--transport", self.transport]
-        for name in ("server", "runtime", "runtime_threads", "task_impl", "receive_delay_us", "look_interval_ms"):
+        for name in _FACTORS:
             if (value := getattr(self, name)) is not None:
                 options += [f"--{name.replace('_', '-')}", str(value)]
         return options
@@ -231,6 +243,33 @@ class Cliff(_Table):
             raise ValueError(f"reference: expected one of {', '.join(self.cells)}, got {self.reference!r}")
 
 
+class CollectorSet(_Table):
+    """Points of `make collector` that are compared with each other: its rows in turn, at each number of sessions."""
+
+    about: str
+    rows: Annotated[list[str], Field(min_length=1)]
+    """A row that stands here twice is measured twice: its difference from itself is the least that means something."""
+    sessions: Annotated[list[Count], Field(min_length=1)]
+    rounds: Count = 1
+    shape: str | None = None
+    """Another one than the table's; the harness may then share the gateway's cores."""
+    slices_ms: list[Positive] = []
+    """Scheduler slices that the gateway's threads are given, one after the other; none leaves the kernel's."""
+    look: Literal["collections", "census", "stacks"] = "collections"
+    """What is looked at beside: the collections alone; after the window what is alive, whose, and what one more frees
+    (which holds up the last answers); flame graphs."""
+
+
+class Collector(_Table):
+    """`make collector`: the reproducer, then sets of points, one set after the other."""
+
+    shape: str
+    timing: str
+    pythons: list[str] = []
+    """Commands that the reproducer runs on beside the interpreters of the rows, where they are on PATH."""
+    sets: Annotated[dict[str, CollectorSet], Field(min_length=1)]
+
+
 class Foreign(_Table):
     """A gateway that is not ours, as a row: started by a command line; pinned, measured and judged like the others.
 
@@ -274,6 +313,7 @@ class Config(_Table):
     variants: dict[str, Variant]
     foreign: dict[str, Foreign] = {}
     cliff: Cliff | None = None
+    collector: Collector | None = None
 
     def model_post_init(self, _: object) -> None:
         """A name is one row's."""

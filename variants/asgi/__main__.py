@@ -18,7 +18,10 @@ def main() -> None:
     options = HostOptions.parse(
         loops=("uvloop", "asyncio"),
         transports=TRANSPORTS,
-        factors=("server", "runtime", "runtime_threads", "task_impl", "receive_delay_us"),
+        factors=(
+            *("server", "runtime", "runtime_threads", "runtime_blocking_threads", "task_impl"),
+            *("receive_delay_us", "collector"),
+        ),
     )
     options.to_environment()
     SERVERS[options.server](options)
@@ -36,6 +39,7 @@ def granian(options: HostOptions) -> None:
         workers=options.loops,
         runtime_mode=RuntimeModes(options.runtime),
         runtime_threads=options.runtime_threads,
+        runtime_blocking_threads=options.runtime_blocking_threads,
         task_impl=TaskImpl(options.task_impl),
         loop=Loops(options.loop),
         http=HTTPModes.http1,

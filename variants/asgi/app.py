@@ -19,6 +19,7 @@ from gateway import Session, SessionSettings
 from variants.asgi.amplifier import delayed
 from variants.shared.build import require_interpreter
 from variants.shared.clients import open_client
+from variants.shared.collector import set_collector
 from variants.shared.inference import InferenceClient
 from variants.shared.options import HostOptions
 from variants.shared.relay import start_relay
@@ -33,6 +34,7 @@ def create_app() -> ASGIApp:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, InferenceClient]]:
         async with open_client(options) as client:
             require_interpreter(options.expect)  # the client's modules are the last that are imported
+            set_collector(options.collector)
             yield {"client": client}
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)

@@ -10,7 +10,7 @@ from variants.shared.options import HostOptions
 
 def main() -> int:
     """Serve until a signal ends the process (status 0) or a thread dies (1); 2 is a mistake in the options."""
-    options = HostOptions.parse(loops=LOOPS, transports=TRANSPORTS)
+    options = HostOptions.parse(loops=LOOPS, transports=TRANSPORTS, factors=("collector",))
     if options.loops < 1:
         return _refuse(f"--loops: expected at least 1, got {options.loops}")
     if options.loops > 1 and not running().endswith("t"):

@@ -32,6 +32,7 @@ from variants.picows_loops.connection import Connection
 from variants.picows_loops.framing import MOST_BYTES
 from variants.shared.build import require_interpreter
 from variants.shared.clients import open_client
+from variants.shared.collector import set_collector
 from variants.shared.inference import InferenceClient
 from variants.shared.options import HostOptions
 
@@ -142,6 +143,7 @@ class LoopThread(threading.Thread):
         self._stop_of_loop = stop = _Stop()
         async with open_client(self._options) as client:
             require_interpreter(self._options.expect)  # the client's modules are the last that are imported
+            set_collector(self._options.collector)
             server = await ws_create_server(
                 self._router(client),
                 sock=self._listening,

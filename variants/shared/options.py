@@ -13,11 +13,16 @@ FACTORS: dict[str, dict[str, Any]] = {
     "server": {"choices": ("granian",), "help": "the ASGI server (default %(default)s)"},
     "runtime": {"choices": ("st", "mt"), "help": "Granian's runtime mode (default %(default)s)"},
     "runtime_threads": {"type": int, "help": "Granian's own threads for each event loop (default %(default)s)"},
+    "runtime_blocking_threads": {
+        "type": int,
+        "help": "at most so many of Granian's threads for blocking work (default: its own choice)",
+    },
     "task_impl": {"choices": ("asyncio", "rust"), "help": "Granian's task implementation (default %(default)s)"},
     "receive_delay_us": {
         "type": float,
         "help": "spin for U(0, this) between calling receive() and awaiting it (default %(default)s: off)",
     },
+    "collector": {"choices": ("raised", "frozen", "off"), "help": "how the garbage collector is set (default: as it is)"},
     "look_interval_ms": {"type": float, "help": "how often a socket is looked at between ticks (default %(default)s)"},
 }
 """Options that only some hosts have."""
@@ -42,8 +47,10 @@ class HostOptions:
     server: str = "granian"
     runtime: str = "st"
     runtime_threads: int = 1
+    runtime_blocking_threads: int | None = None
     task_impl: str = "asyncio"
     receive_delay_us: float = 0.0
+    collector: str | None = None
     look_interval_ms: float = 900.0
 
     @classmethod
