@@ -30,6 +30,7 @@ from experiment.run import (
 from experiment.setup import CHECKOUT, describe, write_json
 from experiment.store import RunFolder
 from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
+from profiles.profilers.collector import Collector
 from profiles.profilers.flamegraph import page
 from profiles.profilers.kinds import Memray, Profiler, PySpy, Remote, Sched, Target
 from profiles.profilers.stacks import format_collapsed, hottest, parse_collapsed, speedscope, without_folders
@@ -44,6 +45,7 @@ PROFILERS: dict[str, Callable[[], Profiler]] = {
     "remote": Remote,
     "sched": Sched,
     "memray": Memray,
+    "collector": Collector,
     "forensics": Forensics,
 }
 
@@ -120,7 +122,7 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     if profiler_name == "memray":
         left = sum(process["left_bytes"] for process in around.facts["processes"])
         result["left_bytes_per_session"] = None if "failed" in around.facts else left / sessions
-    result |= {"facts": around.facts, "hottest": _pictures(place, title, profiler.unit, launch)}
+    result |= {"facts": around.facts, "hottest": pictures(place, title, profiler.unit, launch)}
     write_json(place / "profile.json", result)
     return folder
 
@@ -132,7 +134,7 @@ def slowed(points: list[dict[str, Any]]) -> dict[str, float | None]:
     return {"us_per_session_second": without, "us_per_session_second_profiled": profiled, "ratio": ratio}
 
 
-def _pictures(place: Path, title: str, unit: str, launch: Launch) -> dict[str, list[tuple[str, float]]]:
+def pictures(place: Path, title: str, unit: str, launch: Launch) -> dict[str, list[tuple[str, float]]]:
     """From every file of collapsed stacks: a flame graph, a speedscope file, and its hottest frames."""
     hot = {}
     for file in sorted(place.glob("*.txt")):

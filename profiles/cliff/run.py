@@ -48,7 +48,7 @@ from profiles.cliff.hunt import ServerGone, Turn, hunt
 from profiles.cliff.reproducer.lost_wakeup import STALLS_PER_FRAME
 from profiles.forensics.capture import capture
 from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
-from profiles.profilers.inject import is_python_314
+from profiles.profilers.inject import is_known_python
 from profiles.session import Around
 from simulator.port import free_port
 
@@ -158,7 +158,7 @@ async def _turn(run: Run, cell: Cell, cliff: Cliff, python: Path, folder: RunFol
     role = run.start(Command(argv, cwd=_REPRODUCER, log=log, env=spin), run.group("cell", limits))
 
     def look() -> list[dict[str, Any]]:
-        pids = [pid for pid in role.group.pids() if is_python_314(pid)]
+        pids = [pid for pid in role.group.pids() if is_known_python(pid)]
         found: list[dict[str, Any]] = capture(pids, port)["findings"]
         return found
 

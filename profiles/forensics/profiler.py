@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from profiles.forensics.capture import capture, listening_port
-from profiles.profilers.inject import is_python_314
+from profiles.profilers.inject import is_known_python
 from profiles.profilers.kinds import ProfilerFailed, Target
 
 HOLD_STALLED_S = 30.0
@@ -40,7 +40,7 @@ class Forensics:
         return {"findings": self._seen["findings"]}
 
     async def _capture(self) -> dict[str, Any]:
-        pids = [pid for pid in self._target.pids if is_python_314(pid)]
+        pids = [pid for pid in self._target.pids if is_known_python(pid)]
         if not pids:
             raise ProfilerFailed("forensics: none of the gateway's processes is a CPython 3.14")
         return await anyio.to_thread.run_sync(lambda: capture(pids, listening_port(pids)))

@@ -1,4 +1,4 @@
-"""Runs a script in chosen threads of a CPython 3.14 process, by its documented remote debugging protocol.
+"""Runs a script in chosen threads of a CPython 3.14 or 3.15 process, by its documented remote debugging protocol.
 
 `sys.remote_exec` asks the main thread alone, and Granian's waits on a lock for ever where workers are threads. So this
 writes the same request (docs.python.org/3.14/howto/remote_debugging.html) to the threads that do run. Linux, root.
@@ -9,21 +9,40 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 _COOKIE = b"xdebugpy"
-_KNOWN_VERSION = 0x030E
 _PLEASE_STOP = 1 << 5
 """`_PY_EVAL_PLEASE_STOP_BIT` (pycore_ceval.h)."""
 _SCRIPT_PATH_BYTES = 512
+_VERSION = 1
+"""Place of the version in `_Py_DebugOffsets` (pycore_debug_offsets.h), in 64-bit words; the others' depend on it."""
 
-# Places in `_Py_DebugOffsets` (pycore_debug_offsets.h of 3.14), counted in 64-bit words.
-_VERSION, _INTERPRETERS_HEAD, _THREADS_HEAD, _NEXT_THREAD, _NATIVE_ID = 1, 5, 9, 24, 28
-_EVAL_BREAKER, _SUPPORT, _ENABLED, _PENDING_CALL, _SCRIPT_PATH, _SCRIPT_SIZE = range(89, 95)
-_WORDS = 95
+
+class _Offsets(NamedTuple):
+    """What is read of `_Py_DebugOffsets`; in `_PLACES` where it stands there, in 64-bit words."""
+
+    interpreters_head: int
+    threads_head: int
+    next_thread: int
+    thread_id: int
+    native_id: int
+    eval_breaker: int
+    support: int
+    enabled: int
+    pending_call: int
+    script_path: int
+    script_size: int
+
+
+_PLACES = {
+    0x030E: _Offsets(5, 9, 24, 27, 28, *range(89, 95)),
+    0x030F: _Offsets(5, 9, 24, 30, 31, *range(105, 111)),
+}
 
 
 class CannotInject(RuntimeError):
-    """The process is no CPython 3.14 that allows it, or not ours to write to; the text says which."""
+    """The process is no CPython 3.14 or 3.15 that allows it, or not ours to write to; the text says which."""
 
 
 def inject(pid: int, script: Path, threads: Iterable[int] | None = None) -> list[int]:
@@ -45,36 +64,64 @@ def inject(pid: int, script: Path, threads: Iterable[int] | None = None) -> list
         raise CannotInject(f"process {pid}: {error.strerror or error}; it must run, and this be root") from None
 
 
-def is_python_314(pid: int) -> bool:
+def is_known_python(pid: int) -> bool:
     """Whether `inject` would be understood there; asks nothing of anybody."""
     try:
         with _Memory.of(pid) as memory:
             version = memory.word(_runtime_address(memory, pid) + 8 * _VERSION)
     except (OSError, CannotInject):
         return False
-    return version >> 16 == _KNOWN_VERSION
+    return version >> 16 in _PLACES
+
+
+def thread_names(pid: int) -> dict[int, str]:
+    """What the kernel calls each thread that Python knows, by the identity that `threading.get_ident` gives there.
+
+    Raises:
+        CannotInject: as above.
+    """
+    try:
+        with _Memory.of(pid) as memory:
+            offsets, interpreter = _interpreter(memory, pid)
+            states = list(_thread_states(memory, offsets, interpreter))
+            known = {memory.word(at + offsets.thread_id): memory.word(at + offsets.native_id) for at in states}
+        return {ident: Path(f"/proc/{pid}/task/{native}/comm").read_text().strip() for ident, native in known.items()}
+    except OSError as error:
+        raise CannotInject(f"process {pid}: {error.strerror or error}; it must run, and this be root") from None
+
+
+def _interpreter(memory: "_Memory", pid: int) -> tuple[_Offsets, int]:
+    """The offsets, and where the main interpreter's state lies."""
+    runtime = _runtime_address(memory, pid)
+    version = memory.word(runtime + 8 * _VERSION)
+    places = _PLACES.get(version >> 16)
+    offsets = None if places is None else _Offsets(*(memory.word(runtime + 8 * place) for place in places))
+    if offsets is None or offsets.script_size != _SCRIPT_PATH_BYTES:
+        raise CannotInject(f"process {pid} runs CPython {version:#x}; this knows 3.14 and 3.15 only")
+    return offsets, memory.word(runtime + offsets.interpreters_head)
+
+
+def _thread_states(memory: "_Memory", offsets: _Offsets, interpreter: int) -> Iterator[int]:
+    state = memory.word(interpreter + offsets.threads_head)
+    while state:
+        yield state
+        state = memory.word(state + offsets.next_thread)
 
 
 def _ask(memory: "_Memory", pid: int, path: bytes, wanted: set[int] | None) -> list[int]:
-    runtime = _runtime_address(memory, pid)
-    offsets = struct.unpack(f"<{_WORDS}Q", memory.read(runtime, 8 * _WORDS))
-    if offsets[_VERSION] >> 16 != _KNOWN_VERSION or offsets[_SCRIPT_SIZE] != _SCRIPT_PATH_BYTES:
-        raise CannotInject(f"process {pid} runs CPython {offsets[_VERSION]:#x}; this knows 3.14 only")
-    interpreter = memory.word(runtime + offsets[_INTERPRETERS_HEAD])
-    if memory.word(interpreter + offsets[_ENABLED]) & 0xFFFFFFFF != 1:
+    offsets, interpreter = _interpreter(memory, pid)
+    if memory.word(interpreter + offsets.enabled) & 0xFFFFFFFF != 1:
         raise CannotInject(f"process {pid} has remote debugging switched off (PYTHON_DISABLE_REMOTE_DEBUG)")
     asked = []
-    state = memory.word(interpreter + offsets[_THREADS_HEAD])
-    while state:
-        number = memory.word(state + offsets[_NATIVE_ID])
+    for state in _thread_states(memory, offsets, interpreter):
+        number = memory.word(state + offsets.native_id)
         if number and (wanted is None or number in wanted):
-            support = state + offsets[_SUPPORT]
-            memory.write(support + offsets[_SCRIPT_PATH], path)
-            memory.write(support + offsets[_PENDING_CALL], struct.pack("<i", 1))
-            breaker = state + offsets[_EVAL_BREAKER]
+            support = state + offsets.support
+            memory.write(support + offsets.script_path, path)
+            memory.write(support + offsets.pending_call, struct.pack("<i", 1))
+            breaker = state + offsets.eval_breaker
             memory.write(breaker, struct.pack("<Q", memory.word(breaker) | _PLEASE_STOP))
             asked.append(number)
-        state = memory.word(state + offsets[_NEXT_THREAD])
     return asked
 
 

@@ -61,7 +61,7 @@ async def test_forensics_look_when_a_session_stands_still_and_not_again(
 
     monkeypatch.setattr("profiles.forensics.profiler.capture", capture)
     monkeypatch.setattr("profiles.forensics.profiler.listening_port", lambda pids: 8000)
-    monkeypatch.setattr("profiles.forensics.profiler.is_python_314", lambda pid: True)
+    monkeypatch.setattr("profiles.forensics.profiler.is_known_python", lambda pid: True)
     forensics = Forensics()
     await forensics.start(Target(1, (1,), Path("python"), True, lambda: None), tmp_path)  # type: ignore[arg-type,return-value]
     await forensics.look()
