@@ -16,7 +16,7 @@ options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA,$(n
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-VERBS := experiment ladder compare reproduce bench conformance profile cliff results report notebooks help \
+VERBS := experiment ladder compare reproduce bench conformance profile cliff collector results report notebooks help \
 	test test-all check doctor lock clean
 .PHONY: $(VERBS)
 
@@ -37,7 +37,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile cliff res
 #: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
 #: INFER_PORT   port the simulator is served on
 #: KEEP_ENV     environment variables that every process gets all the same: PYTHONMALLOC,LD_PRELOAD
-#: PROFILER     py-spy, remote, memray, sched or forensics (remote)
+#: PROFILER     py-spy, remote, memray, sched, collector or forensics (remote)
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
 #: PYTHON       CPython >= 3.11 to start set-up with (python3)
@@ -88,8 +88,12 @@ profile: ## flame graphs or scheduling of one point (SESSIONS), and what profili
 	@$(LAB) profiles -- -m profiles profile $(options)
 
 cliff.takes := RESULTS DRY_RUN
+collector.takes := RESULTS DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
 	@$(LAB) profiles -- -m profiles cliff $(options)
+
+collector: ## what is left between gil and mt on one core: collections, who made what they free, tails
+	@$(LAB) profiles -- -m profiles collector $(options)
 
 #= read
 

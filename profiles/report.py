@@ -22,7 +22,13 @@ from experiment.store import machine_kept, read_run
 from profiles.cliff.evidence import EVIDENCE, compact
 from profiles.cliff.figures import draw_all
 from profiles.cliff.page import page as cliff_page
+from profiles.collector.evidence import EVIDENCE as COLLECTOR_EVIDENCE
+from profiles.collector.evidence import compact as compact_collector
+from profiles.collector.figures import draw_all as draw_collector
+from profiles.collector.page import page as collector_page
+from profiles.profilers.collector import summary
 
+HELD = CHECKOUT / "profiles" / "collector" / "reproducer" / "held_by_its_maker.py"
 MOST_ZIP_BYTES = 10_000_000
 REPRODUCER = CHECKOUT / "profiles" / "cliff" / "reproducer" / "lost_wakeup.py"
 _TEXT = {".md", ".json", ".html", ".svg", ".txt", ".csv", ".py"}
@@ -43,6 +49,9 @@ def report(run: Path) -> tuple[Path, Path]:
     if (evidence := read_json(run / EVIDENCE)) is not None:
         folder.mkdir()
         _cliff(evidence, folder)
+    elif (evidence := read_json(run / COLLECTOR_EVIDENCE)) is not None:
+        folder.mkdir()
+        _collector(run, evidence, folder)
     elif (profile := read_json(run / "profile" / "profile.json")) is not None:
         folder.mkdir()
         _profile(run, profile, folder)
@@ -70,6 +79,22 @@ def _cliff(evidence: Mapping[str, Any], folder: Path) -> None:
     _page(folder, [cliff_page(small, None, [picture.name for picture in pictures], None)])
 
 
+def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:
+    small = compact_collector(evidence)
+    write_json(folder / COLLECTOR_EVIDENCE, small)
+    pictures = draw_collector(small, folder, (".png", ".svg"))
+    shutil.copy(HELD, folder)
+    for point in evidence["points"]:
+        if point["look"] == "stacks" and not point["refused"]:
+            place = run / "points" / f"{point['set']}-{point['row']}" / point["folder"]
+            for file in sorted(place.glob("stacks.*")):
+                shutil.copy(file, folder / f"{point['row']}{file.name.removeprefix('stacks')}")
+    flames = sorted(file.name for file in folder.glob("*.html"))
+    parts = [collector_page(small, None, [picture.name for picture in pictures])]
+    parts += ["Flame graphs: " + ", ".join(f"[{name}]({name})" for name in flames) + "."] if flames else []
+    _page(folder, parts)
+
+
 def _profile(run: Path, profile: Mapping[str, Any], folder: Path) -> None:
     manifest = read_json(run / "manifest.json") or {}
     for file in sorted((run / "profile").iterdir()):
@@ -93,6 +118,8 @@ def _profile(run: Path, profile: Mapping[str, Any], folder: Path) -> None:
         parts += _shown(pictures)
     if threads := profile["facts"].get("threads"):
         parts.append(_threads(threads))
+    if profile["profiler"] == "collector":
+        parts += [_collections(process, profile["sessions"]) for process in profile["facts"]["processes"]]
     parts += [f"Not in it: {failure}" for failure in profile["facts"].get("failed", [])]
     for finding in profile["facts"].get("findings", []):
         stack = "\n".join(f"    {frame}" for frame in finding["stack"])
@@ -134,6 +161,30 @@ def _threads(threads: list[dict[str, Any]]) -> str:
         for thread in threads
     ]
     return markdown(("thread", "on CPU ms", "run-queue wait ms", "voluntary switches", "involuntary switches"), lines)
+
+
+def _collections(process: Mapping[str, Any], sessions: int) -> str:
+    """One process's: what its collections cost, whose the objects are that are alive, and what one more frees."""
+    figures = [
+        [name.replace("_", " "), "–" if value is None else f"{value:.1f}"]
+        for name, value in summary(process, sessions).items()
+    ]
+    parts = [markdown(("in the window", ""), figures)]
+    if owners := process["owners"]:
+        headings = ("owner", "objects alive", "of them queued for it", "the commonest")
+        lines = [
+            [
+                owner["thread"],
+                str(owner["objects"]),
+                str(owner["queued"]),
+                ", ".join(f"{kind} {count}" for kind, count in list(owner["queued_types"].items())[:3]) or "–",
+            ]
+            for owner in owners
+        ]
+        parts.append(markdown(headings, lines))
+    freed = ", ".join(f"{kind} {count}" for kind, count in process["freed"].items()) or "nothing"
+    parts.append(f"One more collection after the window freed {process['freed_in_all']} objects: {freed}.")
+    return "\n\n".join(parts)
 
 
 def _versions(manifest: Mapping[str, Any]) -> str:

@@ -48,6 +48,7 @@ _FLAMES = "in the wake-up for each frame; the session core does not show"
 
 ENTRIES = (
     Entry("free-threaded-cliff", "Why did free-threaded Python fall off a cliff?", "cliff/cells", None),
+    Entry("who-frees-it", "And once no wake-up is lost, what is left on one core?", "collector/points", None),
     Entry("stock-and-threads", "What do server stack, build, loop and transport each cost?", "stock-and-threads", None),
     Entry("draining", "How far can good design take it?", "draining/run-1", None),
     Entry("other-languages", "How does that stand beside Rust, C++ and Go?", "foreign/run-1", None),

@@ -1,0 +1,289 @@
+"""The findings page of the collector, from stored evidence: claim, evidence for and against, what would change our mind.
+
+Every number and every verdict is computed here from what is passed in. Nothing is measured, no file read.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiment.report import compare, markdown
+from experiment.store import StoredRun
+from profiles.collector import tables
+from profiles.collector.chain import Apart, Evidence, cells, take_apart
+
+Reproduced = Sequence[Mapping[str, Any]]
+FRAMES_PER_S = 50
+
+
+def headline(evidence: Evidence) -> str:
+    """The README's line: one plain sentence."""
+    load, on, off, gil = _loads(evidence)[-1], *(_median(evidence, row) for row in ("mt", "mt-gc-off", "gil"))
+    said = "not measured" if None in (on, off, gil) else f"{on:.0f} ms with the collector, {off:.0f} without, gil {gil:.0f}"
+    return (
+        "- What is left of the cliff on one core is tails, not cost: what Granian's Rust thread makes and Python drops "
+        f"is freed by collections alone, which stop every thread (mt's newest p95 at {load} sessions: {said}): "
+        "[who-frees-it](docs/findings/who-frees-it.md)."
+    )
+
+
+def page(evidence: Evidence, ceilings: StoredRun | None, pictures: Sequence[str]) -> str:
+    """The Markdown page.
+
+    Args:
+        ceilings: a comparison with ladders, of rows with the collector on and off; None where there is none.
+        pictures: files beside the page, in order.
+    """
+    loads, reproduced = _loads(evidence), evidence["reproduced"]
+    parts = ["# Who frees what another thread made?", _machine(evidence), "## Claim", _claim(evidence)]
+    parts += ["## Evidence for", "### From gil to mt, one factor at a time"]
+    parts += [markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "chain")), _legend(evidence)]
+    parts += [f"![{picture}]({picture})" for picture in pictures if "chain" in picture]
+    for load in loads:
+        parts += _steps(evidence, load)
+    parts += ["### Answers that a collection stood in the way of", _met(evidence)]
+    parts += ["### What waits, and for whom", _owners(evidence)]
+    parts += ["### The same without Granian", _reproduced(reproduced)]
+    parts += ["### How the pause grows", markdown(tables.GROWTH_HEADINGS, tables.growth_lines(evidence))]
+    parts += [f"![{picture}]({picture})" for picture in pictures if "growth" in picture]
+    parts += ["### Everybody else", _designs(evidence)]
+    parts += ["### What an operator can set", _set(evidence, "settings")]
+    if ceilings is not None:
+        parts += ["### Ceilings", _ceilings(ceilings)]
+    parts += ["### The rest: one core, two threads", _threads(evidence, loads[-1])]
+    parts += [_set(evidence, "slices"), _set(evidence, "cores")]
+    parts += ["## Evidence against, and what stays open", _against(evidence, loads)]
+    parts += ["## What would change our mind", _MIND, "## What each could do", _COULD]
+    parts += ["## How to repeat each step", _REPEAT]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _loads(evidence: Evidence) -> list[int]:
+    loads: list[int] = sorted(evidence["settings"]["sets"]["chain"]["sessions"])
+    return loads
+
+
+def _median(evidence: Evidence, row: str, quantity: str = "p95", load: int | None = None) -> float | None:
+    cell = cells(evidence, "chain").get((row, 0, load or _loads(evidence)[-1], None))
+    spread = None if cell is None else cell.spread(quantity)
+    return None if spread is None else spread.median
+
+
+def _machine(evidence: Evidence) -> str:
+    machine = evidence["machine"]
+    tags = sorted({str(row["interpreter"]["tag"]) for row in evidence["rows"].values() if row["interpreter"]})
+    settings = evidence["settings"]
+    return (
+        f"Measured on {machine['cpus']} × {machine['cpu_model']}, Linux {str(machine['kernel']).split('-')[0]}, CPython "
+        f"{', '.join(tags)}, {settings['shape']}, {settings['timing']}, begun {str(evidence['started'])[:10]} (contract "
+        f"{evidence['contract']}). With the lost wake-up mended, mt costs about what gil costs and still carries fewer "
+        "sessions on one core."
+    )
+
+
+def _claim(evidence: Evidence) -> str:
+    load, reproduced = _loads(evidence)[-1], evidence["reproduced"]
+    said = [
+        "A free-threaded CPython counts the last reference to an object down in the thread that made it. Another thread "
+        "that drops it puts it into a queue of the maker's (`Python/brc.c`). The maker empties that queue when it next "
+        "runs bytecode, or when its thread state ends. Granian's worker thread is Rust: it makes the message of each "
+        "frame, the loop's thread drops it, and the worker keeps one thread state for ever and runs no bytecode. So "
+        "each frame's objects wait for a garbage collection, which looks at the whole heap and stops every thread."
+    ]
+    held = _held(evidence)
+    if held:
+        said.append(held)
+    if reproduced:
+        said.append(_reproduced_says(reproduced))
+    if (apart := take_apart(evidence, load, "p95")) is not None:
+        said.append(_apart_says(apart))
+    return "\n\n".join(said)
+
+
+def _held(evidence: Evidence) -> str:
+    """What the chain's cells free for a frame, by build."""
+    found = cells(evidence, "chain")
+    load = _loads(evidence)[-1]
+    words = []
+    for row in ("gil", "st-ft", "mt"):
+        cell = found.get((row, 0, load, None))
+        if cell is not None and (freed := cell.freed) is not None and (pause := cell.pause_ms_per_s) is not None:
+            words.append(f"{row} {freed.median / FRAMES_PER_S:.1f} ({pause.median:.0f} ms of collections a second)")
+    return f"Objects that collections free for each frame, at {load} sessions: {', '.join(words)}." if words else ""
+
+
+def _reproduced_says(reproduced: Reproduced) -> str:
+    free, gil = ([run for run in reproduced if run["gil"] is kind] for kind in (False, True))
+
+    def of(runs: Reproduced, maker: str) -> list[float]:
+        return [one["collected_per_1000_messages"] for run in runs for one in run["makers"] if one["maker"] == maker]
+
+    held, napping, in_gil = of(free, "in C"), of(free, "in C, naps"), of(gil, "in C")
+    words = [f"{', '.join(run['python'] + 't' for run in free)}: {min(held):.0f}–{max(held):.0f} of 1000"] if held else []
+    words += [f"where the maker comes by a line of Python now and then {max(napping):.0f}"] if napping else []
+    words += [f"on the GIL build {max(in_gil):.0f}"] if in_gil else []
+    return (
+        "The same without Granian or any server, in plain Python of which one thread runs wholly in C; answers left to "
+        f"the collector: {'; '.join(words)}."
+    )
+
+
+def _apart_says(apart: Apart) -> str:
+    whole = apart.whole.change
+    told = [step for step in apart.steps if apart.is_told(step)]
+    steps = "; ".join(f"{step.what} {step.change.median:+.0f}" for step in apart.steps)
+    rest = whole.median - sum(step.change.median for step in apart.steps)
+    untold = [step for step in apart.steps if step not in told]
+    words = (
+        f"At {apart.sessions} sessions the newest {apart.quantity} goes from {apart.base.median:.0f} to "
+        f"{apart.base.median + whole.median:.0f} ms, beyond what a row differs from itself ({apart.reach:.0f} ms): {steps} "
+        f"ms; the medians leave {rest:+.0f} ms."
+        if abs(whole.median) > apart.reach
+        else f"At {apart.sessions} sessions gil and mt are not told apart in {apart.quantity} ({whole.median:+.0f} ms; a row "
+        f"differs from itself by up to {apart.reach:.0f} ms)."
+    )
+    if untold and told:
+        words += f" Not told from nothing: {', '.join(step.what for step in untold)}."
+    return words
+
+
+def _legend(evidence: Evidence) -> str:
+    chain = evidence["settings"]["sets"]["chain"]
+    return (
+        f"{chain['rounds']} rounds, all rows in turn, median and range; “again” is the same row a second time. "
+        "`-gc-off` rows call `gc.disable()` once they serve. Run-queue wait: the kernel's own count of the time that "
+        "threads were ready and had no core. Collections are counted by `gc.callbacks` in the measured window."
+    )
+
+
+def _steps(evidence: Evidence, load: int) -> list[str]:
+    parts = []
+    for quantity in ("p50", "p95"):
+        apart = take_apart(evidence, load, quantity)
+        if apart is not None:
+            itself = "; ".join(f"{row} {change.low:+.0f} … {change.high:+.0f}" for row, change in apart.itself.items())
+            parts.append(
+                f"Newest {quantity} at {load} sessions, from gil's {tables.text(apart.base)} ms. A row to itself (A/A): "
+                f"{itself or 'not measured'} ms."
+            )
+            parts.append(markdown(tables.STEP_HEADINGS, tables.step_lines(apart)))
+    return parts
+
+
+def _met(evidence: Evidence) -> str:
+    said = (
+        "Each point's answers, by whether a collection ran between the due time of their newest frame and their "
+        "arrival. Both kinds come from the same gateway in the same seconds."
+    )
+    return f"{said}\n\n{markdown(tables.MET_HEADINGS, tables.met_lines(evidence, 'chain'))}"
+
+
+def _owners(evidence: Evidence) -> str:
+    said = (
+        "After the window of a point of its own: every tracked object's maker, read from the object itself (`ob_tid`), "
+        "and whether it waits in a queue (`ob_ref_shared`). “nobody”: its counts are merged, any thread frees it."
+    )
+    parts = [said, markdown(tables.OWNER_HEADINGS, tables.owner_lines(evidence, "designs"))]
+    parts += ["What one more collection frees then (`gc.DEBUG_SAVEALL`):"]
+    parts += [markdown(tables.FREED_HEADINGS, tables.freed_lines(evidence, "designs"))]
+    return "\n\n".join(parts)
+
+
+def _reproduced(reproduced: Reproduced) -> str:
+    if not reproduced:
+        return "Not run."
+    said = (
+        "`profiles/collector/reproducer/held_by_its_maker.py`, the standard library alone: one thread answers, another "
+        "asks and drops the answer, a dict. “in C”: `map`, `iter` and queues do all of the answering thread's work, so "
+        "it makes objects and runs no bytecode."
+    )
+    return f"{said}\n\n{markdown(tables.REPRODUCED_HEADINGS, tables.reproduced_lines(reproduced))}"
+
+
+def _designs(evidence: Evidence) -> str:
+    said = "One point each. A design that handles a frame on the thread that made it hands nothing over."
+    return f"{said}\n\n{markdown(tables.DESIGN_HEADINGS, tables.design_lines(evidence))}"
+
+
+def _set(evidence: Evidence, name: str) -> str:
+    lines = tables.row_lines(evidence, name)
+    if not lines:
+        return ""
+    about: str = evidence["settings"]["sets"][name]["about"]
+    return f"{about[0].upper()}{about[1:]}:\n\n{markdown(tables.ROW_HEADINGS, lines)}"
+
+
+def _ceilings(ceilings: StoredRun) -> str:
+    known = compare([ceilings])
+    lines = [[line[0], line[2], line[3], line[4], line[5]] for line in known.lines()]
+    headings = ("row", "µs per session-s", "ratio to first", "bracket", "ceiling ÷ first's")
+    return f"Confirmed ladders, rows in turn, {ceilings.machine}:\n\n{markdown(headings, lines)}"
+
+
+def _threads(evidence: Evidence, load: int) -> str:
+    lines = tables.thread_lines(evidence, "chain", load, ("gil-gc-off", "st-ft-gc-off", "mt-one-loop-gc-off", "mt-gc-off"))
+    said = (
+        f"What the collector leaves is the build itself on one core. Each thread at {load} sessions with the collector "
+        "off, first round:"
+    )
+    return f"{said}\n\n{markdown(tables.THREAD_HEADINGS, lines)}"
+
+
+def _against(evidence: Evidence, loads: Sequence[int]) -> str:
+    lines = []
+    for load in loads:
+        apart = take_apart(evidence, load, "p95")
+        if apart is None:
+            continue
+        for step in apart.steps:
+            if not apart.is_told(step):
+                lines.append(f"At {load} sessions {step.what} ({step.change.median:+.0f} ms) is not told from A/A.")
+        lines += _off_is_no_cure(evidence, apart, load)
+    lines.append(
+        "With the collector off nothing frees what waits, and memory grows: it shows what collections cost, and is no "
+        "setting to serve with."
+    )
+    lines.append(
+        "Objects are asked whose they are after the window; that the same thread made those that collections freed in "
+        "it is inferred, from their types and numbers."
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _off_is_no_cure(evidence: Evidence, apart: Apart, load: int) -> list[str]:
+    """Where the collector off leaves mt worse than gil: the share of the gap that is not the collector's."""
+    collector = next((step for step in apart.steps if step.after == "mt"), None)
+    if collector is None or abs(apart.whole.change.median) <= apart.reach:
+        return []
+    share = apart.share(collector)
+    return [] if share is None else [f"At {load} sessions the collections are {share:.0%} of the gap in p95; the rest is not theirs."]
+
+
+_MIND = "\n".join(
+    [
+        "- A free-threaded build on which the reproducer's thread in C leaves no answer to the collector.",
+        "- Objects that wait for a thread that runs Python, or that nobody dropped on another thread.",
+        "- mt with a worker thread that comes by bytecode, and collections that free as much as before.",
+        "- A gap between gil and mt that stays as wide with the collector off, at the loads above.",
+    ]
+)
+_COULD = "\n".join(
+    [
+        "- **CPython**: let the thread that drops the object merge its counts where the owner is detached or blocked "
+        "(python/cpython #157838 is about the same queue), or let an owner empty its queue where it attaches again.",
+        "- **PyO3**: end the thread state of a native thread that leaves Python for long, as it does on the GIL build: "
+        "that empties its queue.",
+        "- **Granian**: make the message on the loop's thread; or attach for each task, as its GIL build does; or come "
+        "by a line of bytecode now and then.",
+        "- **An operator**: raise `gc.set_threshold`; the table above says what that gives here. Fewer collections "
+        "are longer ones.",
+    ]
+)
+_REPEAT = "\n".join(
+    [
+        "- Everything but the ceilings: `make collector` (`DRY_RUN=1` says how long), then "
+        "`make report RUN=results/<run>`.",
+        "- The ceilings: `make compare VARIANTS=gil,gil-gc-off,st-ft,st-ft-gc-off,mt,mt-gc-off ROUNDS=1`.",
+        "- The reproducer, without this laboratory: `python3.14t profiles/collector/reproducer/held_by_its_maker.py`.",
+        "- One look at a row: `make profile VARIANT=mt SESSIONS=300 PROFILER=collector`.",
+    ]
+)
