@@ -24,7 +24,9 @@ REPRODUCER = Path(__file__).parent / "cliff" / "reproducer" / "lost_wakeup.py"
 
 @app.command()
 def profile(
-    profiler: Annotated[str, typer.Option(help="py-spy, remote, memray, sched, collector or forensics (PROFILER).")] = "remote",
+    profiler: Annotated[
+        str, typer.Option(help="py-spy, remote, memray, sched, collector or forensics (PROFILER).")
+    ] = "remote",
     variant: Annotated[str | None, typer.Option(help="Row of experiments.toml (VARIANT).")] = None,
     shape: Annotated[str | None, typer.Option(help="What the gateway is given (SHAPE).")] = None,
     timing: Annotated[str | None, typer.Option(help="full, quick or smoke (TIMING).")] = None,
@@ -99,7 +101,7 @@ def collector(
     """What is left between gil and mt on one core: the sets of experiments.toml, collections and threads watched."""
     from profiles.collector.evidence import EVIDENCE
     from profiles.collector.run import announce, run_collector
-    from profiles.collector.tables import ROW_HEADINGS, row_lines
+    from profiles.collector.tables import SCREEN_HEADINGS, screen_lines
 
     config = load_config()
     if dry_run:
@@ -110,7 +112,7 @@ def collector(
     evidence = read_json(folder.path / EVIDENCE)
     assert evidence is not None
     for name in evidence["settings"]["sets"]:
-        report_console().print(lines_table(name, ROW_HEADINGS, row_lines(evidence, name)))
+        report_console().print(lines_table(name, SCREEN_HEADINGS, screen_lines(evidence, name)))
     print(f"RESULT {folder.path}")
 
 

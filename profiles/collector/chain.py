@@ -129,10 +129,17 @@ class Apart:
 def take_apart(evidence: Evidence, sessions: int, quantity: str, of_set: str = "chain") -> Apart | None:
     """None where gil or mt is not there."""
     found = cells(evidence, of_set)
-    rows = {row: values for (row, again, load, _), cell in found.items() if load == sessions and not again
-            if (values := _by_round(cell.points, quantity))}
-    twice = {row: _by_round(cell.points, quantity) for (row, again, load, _), cell in found.items()
-             if load == sessions and again == 1}
+    rows = {
+        row: values
+        for (row, again, load, _), cell in found.items()
+        if load == sessions and not again
+        if (values := _by_round(cell.points, quantity))
+    }
+    twice = {
+        row: _by_round(cell.points, quantity)
+        for (row, again, load, _), cell in found.items()
+        if load == sessions and again == 1
+    }
     whole = _step(rows, "gil", "mt")
     base = Spread.of(list(rows.get("gil", {}).values()))
     if whole is None or base is None:

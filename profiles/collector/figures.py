@@ -29,7 +29,9 @@ def chain_figure(evidence: Evidence, sessions: int) -> Figure | None:
         ]
         for quantity, colour in _COLOURS.items():
             values = [value for point in points if (value := (point["newest_ms"] or {}).get(quantity)) is not None]
-            axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.6, label=quantity if not place else None)
+            axes.plot(
+                values, [place] * len(values), "o", color=colour, alpha=0.6, label=quantity if not place else None
+            )
     axes.set_yticks(range(len(rows)), list(reversed(rows)), fontsize=8)
     axes.set_xscale("log")
     axes.set_xlabel(f"newest p50 and p95 in ms at {sessions} sessions; one dot a round")
@@ -46,7 +48,9 @@ def growth_figure(evidence: Evidence) -> Figure | None:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     over_objects, over_sessions = figure.subplots(1, 2, sharey=True)
     for colour, row in enumerate(dict.fromkeys(point["row"] for point, _ in points)):
-        own = [(point["sessions"], one["tracked"], one["longest_pause_ms"]) for point, one in points if point["row"] == row]
+        own = [
+            (point["sessions"], one["tracked"], one["longest_pause_ms"]) for point, one in points if point["row"] == row
+        ]
         own = sorted(each for each in own if each[2] is not None)
         over_sessions.plot([each[0] for each in own], [each[2] for each in own], "o-", color=f"C{colour}", label=row)
         over_objects.plot([each[1] for each in own], [each[2] for each in own], "o", color=f"C{colour}", label=row)

@@ -1,4 +1,4 @@
-"""The findings page of the collector, from stored evidence: claim, evidence for and against, what would change our mind.
+"""The findings page of the collector, from stored evidence: claim, evidence for and against, what else it could be.
 
 Every number and every verdict is computed here from what is passed in. Nothing is measured, no file read.
 """
@@ -18,7 +18,11 @@ FRAMES_PER_S = 50
 def headline(evidence: Evidence) -> str:
     """The README's line: one plain sentence."""
     load, on, off, gil = _loads(evidence)[-1], *(_median(evidence, row) for row in ("mt", "mt-gc-off", "gil"))
-    said = "not measured" if None in (on, off, gil) else f"{on:.0f} ms with the collector, {off:.0f} without, gil {gil:.0f}"
+    said = (
+        "not measured"
+        if None in (on, off, gil)
+        else f"{on:.0f} ms with the collector, {off:.0f} without, gil {gil:.0f}"
+    )
     return (
         "- What is left of the cliff on one core is tails, not cost: what Granian's Rust thread makes and Python drops "
         f"is freed by collections alone, which stop every thread (mt's newest p95 at {load} sessions: {said}): "
@@ -73,19 +77,19 @@ def _machine(evidence: Evidence) -> str:
     tags = sorted({str(row["interpreter"]["tag"]) for row in evidence["rows"].values() if row["interpreter"]})
     settings = evidence["settings"]
     return (
-        f"Measured on {machine['cpus']} × {machine['cpu_model']}, Linux {str(machine['kernel']).split('-')[0]}, CPython "
-        f"{', '.join(tags)}, {settings['shape']}, {settings['timing']}, begun {str(evidence['started'])[:10]} (contract "
-        f"{evidence['contract']}). With the lost wake-up mended, mt costs about what gil costs and still carries fewer "
-        "sessions on one core."
+        f"Measured on {machine['cpus']} × {machine['cpu_model']}, Linux {str(machine['kernel']).split('-')[0]}, "
+        f"CPython {', '.join(tags)}, {settings['shape']}, {settings['timing']}, begun {str(evidence['started'])[:10]} "
+        f"(contract {evidence['contract']}). With the lost wake-up mended, mt costs about what gil costs and still "
+        "carries fewer sessions on one core."
     )
 
 
 def _claim(evidence: Evidence) -> str:
     load, reproduced = _loads(evidence)[-1], evidence["reproduced"]
     said = [
-        "A free-threaded CPython counts the last reference to an object down in the thread that made it. Another thread "
-        "that drops it puts it into a queue of the maker's (`Python/brc.c`). The maker empties that queue when it next "
-        "runs bytecode, or when its thread state ends. Granian's worker thread is Rust: it makes the message of each "
+        "A free-threaded CPython counts the last reference to an object down in the thread that made it. Another "
+        "thread that drops it puts it into a queue of the maker's (`Python/brc.c`). The maker empties that queue when it "
+        "next runs bytecode, or when its thread state ends. Granian's worker thread is Rust: it makes the message of each "
         "frame, the loop's thread drops it, and the worker keeps one thread state for ever and runs no bytecode. So "
         "each frame's objects wait for a garbage collection, which looks at the whole heap and stops every thread."
     ]
@@ -118,7 +122,9 @@ def _reproduced_says(reproduced: Reproduced) -> str:
         return [one["collected_per_1000_messages"] for run in runs for one in run["makers"] if one["maker"] == maker]
 
     held, napping, in_gil = of(free, "in C"), of(free, "in C, naps"), of(gil, "in C")
-    words = [f"{', '.join(run['python'] + 't' for run in free)}: {min(held):.0f}–{max(held):.0f} of 1000"] if held else []
+    words = (
+        [f"{', '.join(run['python'] + 't' for run in free)}: {min(held):.0f}–{max(held):.0f} of 1000"] if held else []
+    )
     words += [f"where the maker comes by a line of Python now and then {max(napping):.0f}"] if napping else []
     words += [f"on the GIL build {max(in_gil):.0f}"] if in_gil else []
     return (
@@ -135,11 +141,11 @@ def _apart_says(apart: Apart) -> str:
     untold = [step for step in apart.steps if step not in told]
     words = (
         f"At {apart.sessions} sessions the newest {apart.quantity} goes from {apart.base.median:.0f} to "
-        f"{apart.base.median + whole.median:.0f} ms, beyond what a row differs from itself ({apart.reach:.0f} ms): {steps} "
-        f"ms; the medians leave {rest:+.0f} ms."
+        f"{apart.base.median + whole.median:.0f} ms, beyond what a row differs from itself ({apart.reach:.0f} ms): "
+        f"{steps} ms; the medians leave {rest:+.0f} ms."
         if abs(whole.median) > apart.reach
-        else f"At {apart.sessions} sessions gil and mt are not told apart in {apart.quantity} ({whole.median:+.0f} ms; a row "
-        f"differs from itself by up to {apart.reach:.0f} ms)."
+        else f"At {apart.sessions} sessions gil and mt are not told apart in {apart.quantity} ({whole.median:+.0f} ms; "
+        f"a row differs from itself by up to {apart.reach:.0f} ms)."
     )
     if untold and told:
         words += f" Not told from nothing: {', '.join(step.what for step in untold)}."
@@ -162,8 +168,8 @@ def _steps(evidence: Evidence, load: int) -> list[str]:
         if apart is not None:
             itself = "; ".join(f"{row} {change.low:+.0f} … {change.high:+.0f}" for row, change in apart.itself.items())
             parts.append(
-                f"Newest {quantity} at {load} sessions, from gil's {tables.text(apart.base)} ms. A row to itself (A/A): "
-                f"{itself or 'not measured'} ms."
+                f"Newest {quantity} at {load} sessions, from gil's {tables.text(apart.base)} ms. A row to itself "
+                f"(A/A): {itself or 'not measured'} ms."
             )
             parts.append(markdown(tables.STEP_HEADINGS, tables.step_lines(apart)))
     return parts
@@ -220,7 +226,9 @@ def _ceilings(ceilings: StoredRun) -> str:
 
 
 def _threads(evidence: Evidence, load: int) -> str:
-    lines = tables.thread_lines(evidence, "chain", load, ("gil-gc-off", "st-ft-gc-off", "mt-one-loop-gc-off", "mt-gc-off"))
+    lines = tables.thread_lines(
+        evidence, "chain", load, ("gil-gc-off", "st-ft-gc-off", "mt-one-loop-gc-off", "mt-gc-off")
+    )
     said = (
         f"What the collector leaves is the build itself on one core. Each thread at {load} sessions with the collector "
         "off, first round:"
@@ -234,9 +242,11 @@ def _against(evidence: Evidence, loads: Sequence[int]) -> str:
         apart = take_apart(evidence, load, "p95")
         if apart is None:
             continue
-        for step in apart.steps:
-            if not apart.is_told(step):
-                lines.append(f"At {load} sessions {step.what} ({step.change.median:+.0f} ms) is not told from A/A.")
+        lines += [
+            f"At {load} sessions {step.what} ({step.change.median:+.0f} ms) is not told from A/A."
+            for step in apart.steps
+            if not apart.is_told(step)
+        ]
         lines += _off_is_no_cure(evidence, apart, load)
     lines.append(
         "With the collector off nothing frees what waits, and memory grows: it shows what collections cost, and is no "
@@ -255,7 +265,11 @@ def _off_is_no_cure(evidence: Evidence, apart: Apart, load: int) -> list[str]:
     if collector is None or abs(apart.whole.change.median) <= apart.reach:
         return []
     share = apart.share(collector)
-    return [] if share is None else [f"At {load} sessions the collections are {share:.0%} of the gap in p95; the rest is not theirs."]
+    return (
+        []
+        if share is None
+        else [f"At {load} sessions the collections are {share:.0%} of the gap in p95; the rest is not theirs."]
+    )
 
 
 _MIND = "\n".join(

@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from experiment.ask import Ask, Collector, CollectorSet, Config, ConfigError, Plan, resolve_one
+from experiment.ask import Ask, Collector, Config, ConfigError, Plan, resolve_one
 from experiment.host import (
     Command,
     Limits,
@@ -37,7 +37,6 @@ from experiment.run import (
     Launch,
     ProbeError,
     commit,
-    interpreter_facts,
     on_harness_cpus,
     prepare,
     run_point,
@@ -46,10 +45,10 @@ from experiment.setup import SetupError, write_json
 from experiment.store import RunFolder
 from loadgen.percentiles import nearest_rank
 from profiles.collector.evidence import EVIDENCE
-from profiles.collector.slices import CannotSetSlice, set_slice
+from profiles.collector.slices import set_slice
 from profiles.profilers.collector import Collector as Collections
 from profiles.profilers.collector import summary
-from profiles.profilers.kinds import Profiler, ProfilerFailed, Remote, Target
+from profiles.profilers.kinds import Profiler, Remote, Target
 from profiles.session import pictures
 
 THREADS_KEPT = 8
@@ -93,7 +92,7 @@ def points(collector: Collector) -> Iterator[Wanted]:
     for name, one in collector.sets.items():
         for number in range(1, one.rounds + 1):
             for sessions in one.sessions:
-                for slice_ms in one.slices_ms or [None]:
+                for slice_ms in (*one.slices_ms,) or (None,):
                     for place, row in enumerate(one.rows):
                         again = one.rows[:place].count(row)
                         shape = one.shape or collector.shape
@@ -267,7 +266,10 @@ async def _point(
         "preempted_per_session_second": _per_session_second(window, "involuntary_switches", wanted.sessions),
         "threads": look.threads,
         "processes": [
-            {**{key: value for key, value in process.items() if key != "collections"}, **summary(process, wanted.sessions)}
+            {
+                **{key: value for key, value in process.items() if key != "collections"},
+                **summary(process, wanted.sessions),
+            }
             for process in (look.facts or {}).get("processes", [])
             if "collections" in process
         ],

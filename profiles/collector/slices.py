@@ -1,4 +1,4 @@
-"""The scheduler's slice of a gateway's threads: how long one of them keeps a core from another that wants it. Linux 6.12.
+"""The scheduler's slice of a gateway's threads: how long one keeps a core from another that wants it. Linux 6.12.
 
 sched_setattr(2): of a thread of SCHED_OTHER, `sched_runtime` is its slice, 0.1 to 100 ms (Documentation/scheduler/
 sched-eevdf.rst, kernel/sched/syscalls.c). A thread that it starts later has the same.
@@ -59,7 +59,9 @@ def _set(thread: int, runtime_ns: int) -> bool:
         code = ctypes.get_errno()
         if code == 3:  # ESRCH
             return False
-        raise CannotSetSlice(f"a slice of {runtime_ns / 1e6:g} ms: {os.strerror(code)}; expected Linux 6.12, 0.1 to 100 ms")
+        raise CannotSetSlice(
+            f"a slice of {runtime_ns / 1e6:g} ms: {os.strerror(code)}; expected Linux 6.12, 0.1 to 100 ms"
+        )
     if (now_ms := slice_ms_of(thread)) != runtime_ns / 1e6:
         raise CannotSetSlice(f"a slice of {runtime_ns / 1e6:g} ms: the kernel says {now_ms:g} ms; expected Linux 6.12")
     return True

@@ -1,5 +1,6 @@
 """The collector's tables, from stored evidence: headings and lines of text. Pure."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,9 +20,21 @@ ROW_HEADINGS = (
     "longest ms",
     "objects freed per session-s",
 )
+SCREEN_HEADINGS = (
+    *("row", "sess.", "p50 ms", "p95 ms", "verdicts", "µs per\nsession-s", "run-queue\nwait"),
+    *("GC ms\nper s", "longest", "freed"),
+)
+"""The same, for narrow columns."""
 STEP_HEADINGS = ("from → to", "what changes", "change in ms (rounds' range)", "of the whole", "beyond A/A")
 MET_HEADINGS = ("row", "sessions", "answers", "met by a collection", "their p50 / p95 ms", "the others' p50 / p95 ms")
-OWNER_HEADINGS = ("row", "sessions", "thread that made them", "objects alive", "waiting for it", "the commonest of those")
+OWNER_HEADINGS = (
+    "row",
+    "sessions",
+    "thread that made them",
+    "objects alive",
+    "waiting for it",
+    "the commonest of those",
+)
 FREED_HEADINGS = ("row", "objects that one more collection frees", "the commonest")
 GROWTH_HEADINGS = ("row", "sessions", "objects tracked", "collections per s", "longest ms", "ms per s", "newest p95 ms")
 THREAD_HEADINGS = (
@@ -79,6 +92,11 @@ def row_lines(evidence: Evidence, of_set: str) -> list[list[str]]:
     return lines
 
 
+def screen_lines(evidence: Evidence, of_set: str) -> list[list[str]]:
+    """The same without the number of rounds, which the verdicts say."""
+    return [[re.sub(r", n=\d+", "", cell) for cell in line] for line in row_lines(evidence, of_set)]
+
+
 def _place(evidence: Evidence, of_set: str, row: str) -> int:
     rows: list[str] = evidence["settings"]["sets"][of_set]["rows"]
     return rows.index(row)
@@ -132,7 +150,9 @@ def owner_lines(evidence: Evidence, of_set: str) -> list[list[str]]:
         for owner in process["owners"] or []:
             if owner["queued"] or owner["objects"] * 100 > process["tracked"]:
                 name = [point["row"], str(point["sessions"]), owner["thread"]]
-                lines.append([*name, number(owner["objects"]), number(owner["queued"]), _commonest(owner["queued_types"])])
+                lines.append(
+                    [*name, number(owner["objects"]), number(owner["queued"]), _commonest(owner["queued_types"])]
+                )
     return lines
 
 

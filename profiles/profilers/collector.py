@@ -1,8 +1,8 @@
 """What the garbage collector of a gateway does in the window: each collection, what one more frees, and whose it was.
 
-A script in each process counts by `gc.callbacks` from beginning to end of the window; a second one takes stock after it.
-On a free-threaded build it also reads who made what is alive, and what waits for its maker to let it go: the first words
-of an object (Include/object.h of 3.13 to 3.15: ob_tid, the owner's thread; the low two bits of ob_ref_shared).
+A script in each process counts by `gc.callbacks` from beginning to end of the window; a second one takes stock after
+it. On a free-threaded build it also reads who made what is alive, and what waits for its maker to let it go: the first
+words of an object (Include/object.h of 3.13 to 3.15: ob_tid, the owner's thread; the low two bits of ob_ref_shared).
 """
 
 import json
@@ -109,7 +109,9 @@ class Collector:
                 continue  # a helper that is no interpreter
             self._pids.append(pid)
         if not self._pids:
-            raise ProfilerFailed("collector: no process of the gateway is a CPython 3.14 or 3.15 that lets itself be asked")
+            raise ProfilerFailed(
+                "collector: no process of the gateway is a CPython 3.14 or 3.15 that lets itself be asked"
+            )
 
     def _file(self, pid: int, suffix: str) -> Path:
         return (self._folder / f"collector-{pid}.{suffix}").resolve()
@@ -130,7 +132,9 @@ class Collector:
         for file in self._folder.glob("collector-*"):
             file.unlink()
         if not processes:
-            raise ProfilerFailed("; ".join(failed) or "collector: no thread of the gateway came by; was there any load?")
+            raise ProfilerFailed(
+                "; ".join(failed) or "collector: no thread of the gateway came by; was there any load?"
+            )
         shows = "collections in the window" + (
             ", and what is alive and what one collection frees after it" if self._census else ""
         )
@@ -171,8 +175,8 @@ def summary(process: Mapping[str, Any], sessions: int) -> dict[str, float | int 
 
 
 def by_owner(census: Sequence[Sequence[Any]], names: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Who owns what is alive, most first: `thread` (the name that the kernel knows; several may have it), `objects`, how
-    many of them are `queued`, and the commonest `queued_types`.
+    """Who owns what is alive, most first: `thread` (see `inject.thread_names`; several may have one name), `objects`,
+    how many of them are `queued`, and the commonest `queued_types`.
 
     Args:
         census: [type, owner, state, number] of what is tracked; see the script.

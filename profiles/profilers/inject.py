@@ -25,6 +25,9 @@ class _Offsets(NamedTuple):
     interpreters_head: int
     threads_head: int
     next_thread: int
+    frame: int
+    base_frame: int
+    """Where it points in a thread that runs no Python function (from 3.15 on; before, nowhere: the place is 0)."""
     thread_id: int
     native_id: int
     eval_breaker: int
@@ -36,8 +39,8 @@ class _Offsets(NamedTuple):
 
 
 _PLACES = {
-    0x030E: _Offsets(5, 9, 24, 27, 28, *range(89, 95)),
-    0x030F: _Offsets(5, 9, 24, 30, 31, *range(105, 111)),
+    0x030E: _Offsets(5, 9, 24, 26, 0, 27, 28, *range(89, 95)),
+    0x030F: _Offsets(5, 9, 24, 26, 27, 30, 31, *range(105, 111)),
 }
 
 
@@ -75,7 +78,8 @@ def is_known_python(pid: int) -> bool:
 
 
 def thread_names(pid: int) -> dict[int, str]:
-    """What the kernel calls each thread that Python knows, by the identity that `threading.get_ident` gives there.
+    """What the kernel calls each thread that Python knows, by the identity that `threading.get_ident` gives there; with
+    "(no Python frame)" where it is in no Python function now, as a thread of an extension is between two calls.
 
     Raises:
         CannotInject: as above.
@@ -84,10 +88,16 @@ def thread_names(pid: int) -> dict[int, str]:
         with _Memory.of(pid) as memory:
             offsets, interpreter = _interpreter(memory, pid)
             states = list(_thread_states(memory, offsets, interpreter))
-            known = {memory.word(at + offsets.thread_id): memory.word(at + offsets.native_id) for at in states}
-        return {ident: Path(f"/proc/{pid}/task/{native}/comm").read_text().strip() for ident, native in known.items()}
+            return {memory.word(at + offsets.thread_id): _named(memory, pid, offsets, at) for at in states}
     except OSError as error:
         raise CannotInject(f"process {pid}: {error.strerror or error}; it must run, and this be root") from None
+
+
+def _named(memory: "_Memory", pid: int, offsets: _Offsets, state: int) -> str:
+    name = Path(f"/proc/{pid}/task/{memory.word(state + offsets.native_id)}/comm").read_text().strip()
+    frame = memory.word(state + offsets.frame)
+    base = memory.word(state + offsets.base_frame) if offsets.base_frame else 0
+    return name if frame != base else f"{name} (no Python frame)"
 
 
 def _interpreter(memory: "_Memory", pid: int) -> tuple[_Offsets, int]:
@@ -95,7 +105,7 @@ def _interpreter(memory: "_Memory", pid: int) -> tuple[_Offsets, int]:
     runtime = _runtime_address(memory, pid)
     version = memory.word(runtime + 8 * _VERSION)
     places = _PLACES.get(version >> 16)
-    offsets = None if places is None else _Offsets(*(memory.word(runtime + 8 * place) for place in places))
+    offsets = None if places is None else _Offsets(*(place and memory.word(runtime + 8 * place) for place in places))
     if offsets is None or offsets.script_size != _SCRIPT_PATH_BYTES:
         raise CannotInject(f"process {pid} runs CPython {version:#x}; this knows 3.14 and 3.15 only")
     return offsets, memory.word(runtime + offsets.interpreters_head)

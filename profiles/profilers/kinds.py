@@ -234,7 +234,9 @@ class Memray:
                 continue  # a helper that is no interpreter
             self._captures[pid] = taken
         if not self._captures:
-            raise ProfilerFailed("memray: none of the gateway's processes is a CPython 3.14 or 3.15 that lets itself be asked")
+            raise ProfilerFailed(
+                "memray: none of the gateway's processes is a CPython 3.14 or 3.15 that lets itself be asked"
+            )
 
     async def stop(self) -> dict[str, Any]:
         begun = {pid: taken for pid, taken in self._captures.items() if taken.exists()}

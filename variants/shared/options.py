@@ -22,7 +22,10 @@ FACTORS: dict[str, dict[str, Any]] = {
         "type": float,
         "help": "spin for U(0, this) between calling receive() and awaiting it (default %(default)s: off)",
     },
-    "collector": {"choices": ("raised", "frozen", "off"), "help": "how the garbage collector is set (default: as it is)"},
+    "collector": {
+        "choices": ("raised", "frozen", "off"),
+        "help": "how the garbage collector is set (default: as it is)",
+    },
     "look_interval_ms": {"type": float, "help": "how often a socket is looked at between ticks (default %(default)s)"},
 }
 """Options that only some hosts have."""

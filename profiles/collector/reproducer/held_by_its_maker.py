@@ -2,9 +2,9 @@
 
     python held_by_its_maker.py [--messages 300000] [--live 300000]
 
-The standard library only; one thread answers, one asks. An answer is a dict, made by the answering thread, dropped by the
-asking one. On a free-threaded CPython the last reference to an object is counted down by its maker: another thread only
-puts it into the maker's queue, which the maker empties when it next runs bytecode. Four answering threads:
+The standard library only; one thread answers, one asks. An answer is a dict, made by the answering thread, dropped by
+the asking one. On a free-threaded CPython the last reference to an object is counted down by its maker: another thread
+only puts it into the maker's queue, which the maker empties when it next runs bytecode. Four answering threads:
 
   in C         `map`, `iter` and queues do all its work: it makes objects and never runs bytecode, as a thread of a Rust
                or C extension does

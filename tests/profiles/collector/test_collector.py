@@ -1,4 +1,4 @@
-"""What the collector's evidence is said to mean; the committed page and pictures are what the committed evidence gives."""
+"""What the collector's evidence is said to mean; the committed page is what the committed evidence gives."""
 
 import csv
 import os
@@ -18,7 +18,14 @@ from profiles.collector.page import headline, page
 from profiles.collector.run import _answers, announce, collector_of, points
 from profiles.collector.slices import CannotSetSlice, set_slice, slice_ms_of
 
-P95 = {"gil": 120.0, "gil-gc-off": 122.0, "st-ft-gc-off": 150.0, "mt-one-loop-gc-off": 160.0, "mt-gc-off": 200.0, "mt": 400.0}
+P95 = {
+    "gil": 120.0,
+    "gil-gc-off": 122.0,
+    "st-ft-gc-off": 150.0,
+    "mt-one-loop-gc-off": 160.0,
+    "mt-gc-off": 200.0,
+    "mt": 400.0,
+}
 
 
 def point(of_set: str, row: str, p95: float, *, round_: int = 1, again: int = 0, **other: Any) -> dict[str, Any]:
@@ -69,9 +76,7 @@ def evidence() -> dict[str, Any]:
         "freed": {"dict": 4000, "Handle": 3},
         "freed_in_all": 4003,
     }
-    looked = [
-        point(name, "mt", 400.0, look="census") for name in ("growth", "designs")
-    ]
+    looked = [point(name, "mt", 400.0, look="census") for name in ("growth", "designs")]
     for one in looked:
         one["processes"] = [{**one["processes"][0], **stock}]
     makers = [
@@ -100,7 +105,12 @@ def evidence() -> dict[str, Any]:
         "rows": {"mt": {"variant": {}, "interpreter": {"tag": "3.14.7t", "prefix": "somebody's own"}, "refused": None}},
         "reproduced": [
             {"python": "3.14.7", "gil": False, "live": 10, "makers": makers},
-            {"python": "3.14.7", "gil": True, "live": 10, "makers": [{**makers[0], "collected_per_1000_messages": 0.0}]},
+            {
+                "python": "3.14.7",
+                "gil": True,
+                "live": 10,
+                "makers": [{**makers[0], "collected_per_1000_messages": 0.0}],
+            },
         ],
         "points": [*chain, *looked],
     }
@@ -125,7 +135,9 @@ def test_a_step_within_what_a_row_differs_from_itself_is_not_told() -> None:
     assert apart is not None
     assert apart.reach == 9.0  # of +7 … +9 ms
     assert [apart.is_told(step) for step in apart.steps] == [False, True, True, True, True]
-    assert "- At 600 sessions no collections on the GIL build (+2 ms) is not told from A/A." in page(evidence(), None, [])
+    assert "- At 600 sessions no collections on the GIL build (+2 ms) is not told from A/A." in page(
+        evidence(), None, []
+    )
 
 
 def test_points_of_a_harness_that_fell_behind_count_for_nothing() -> None:
@@ -138,7 +150,10 @@ def test_the_page_says_what_was_seen() -> None:
     text = page(compact(evidence()), None, ["collector-chain-600.svg"])
     assert "| mt | 600 | granian-worker | 9,000 | 4,000 | 4,000 dict |" in text
     assert "nobody" not in text.split("### What waits")[1].split("What one more")[0].split("\n\n", 2)[2]
-    assert "3.14.7t: 1000–1000 of 1000; where the maker comes by a line of Python now and then 0; on the GIL build 0." in text
+    assert (
+        "3.14.7t: 1000–1000 of 1000; where the maker comes by a line of Python now and then 0; on the GIL build 0."
+        in text
+    )
     assert "the collections are 71% of the gap in p95" in text
     assert "![collector-chain-600.svg](collector-chain-600.svg)" in text
     assert "mt's newest p95 at 600 sessions: 404 ms with the collector, 204 without, gil 124" in headline(evidence())
@@ -206,7 +221,7 @@ def test_a_thread_is_given_its_slice_and_the_kernel_says_so() -> None:
         pytest.skip(str(error))
     try:
         assert slice_ms_of(0) == 20
-        with pytest.raises(CannotSetSlice, match=r"500 ms: .*0\.1 to 100 ms"):
+        with pytest.raises(CannotSetSlice, match="500 ms: the kernel says 100 ms"):
             set_slice([os.getpid()], 500)
     finally:
         set_slice([os.getpid()], before)
