@@ -88,10 +88,11 @@ def _claim(evidence: Evidence) -> str:
     load, reproduced = _loads(evidence)[-1], evidence["reproduced"]
     said = [
         "A free-threaded CPython counts the last reference to an object down in the thread that made it. Another "
-        "thread that drops it puts it into a queue of the maker's (`Python/brc.c`). The maker empties that queue when it "
-        "next runs bytecode, or when its thread state ends. Granian's worker thread is Rust: it makes the message of each "
-        "frame, the loop's thread drops it, and the worker keeps one thread state for ever and runs no bytecode. So "
-        "each frame's objects wait for a garbage collection, which looks at the whole heap and stops every thread."
+        "thread that drops it puts it into a queue of the maker's (`Python/brc.c`). The maker empties that queue when "
+        "it next runs bytecode, or when its thread state ends. Granian's threads for blocking work are Rust: they make "
+        "the message of each frame, the loop's thread drops it, and they keep one thread state for ever "
+        "(`src/blocking.rs`) and run no bytecode. So each frame's objects wait for a garbage collection, which looks "
+        "at the whole heap and stops every thread."
     ]
     held = _held(evidence)
     if held:
