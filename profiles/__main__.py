@@ -155,6 +155,7 @@ def publish(
 def publish_collector(
     points: Annotated[Path | None, typer.Option(help="Folder of a finished `make collector`.")] = None,
     ceilings: Annotated[Path | None, typer.Option(help="Folder of a comparison, collector on and off.")] = None,
+    attached: Annotated[Path | None, typer.Option(help="Folder of a run with a changed Granian; see the page.")] = None,
 ) -> None:
     """Keep the collector's evidence; write docs/findings/who-frees-it.md, its pictures and the README's line."""
     from experiment.report import put_in_readme
@@ -162,12 +163,13 @@ def publish_collector(
     from profiles.collector.figures import draw_all
     from profiles.collector.page import headline, page
 
-    written = keep(points, ceilings)
-    evidence, compared = read_evidence()
+    written = keep(points, ceilings, attached)
+    published = read_evidence()
+    evidence = published.points
     findings = CHECKOUT / "docs" / "findings"
     pictures = draw_all(evidence, findings, (".svg",))
     prose = findings / "who-frees-it.md"
-    text = page(evidence, compared, [picture.name for picture in pictures])
+    text = page(published, [picture.name for picture in pictures])
     prose.write_text(f"{COLLECTOR_GENERATED}\n\n{text}", encoding="utf-8")
     front = put_in_readme(CHECKOUT, headline(evidence), COLLECTOR_BEGIN, COLLECTOR_END)
     for path in (*written, *pictures, prose, front):

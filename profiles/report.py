@@ -23,6 +23,7 @@ from profiles.cliff.evidence import EVIDENCE, compact
 from profiles.cliff.figures import draw_all
 from profiles.cliff.page import page as cliff_page
 from profiles.collector.evidence import EVIDENCE as COLLECTOR_EVIDENCE
+from profiles.collector.evidence import Published
 from profiles.collector.evidence import compact as compact_collector
 from profiles.collector.figures import draw_all as draw_collector
 from profiles.collector.page import page as collector_page
@@ -90,7 +91,7 @@ def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:
             for file in sorted(place.glob("stacks.*")):
                 shutil.copy(file, folder / f"{point['row']}{file.name.removeprefix('stacks')}")
     flames = sorted(file.name for file in folder.glob("*.html"))
-    parts = [collector_page(small, None, [picture.name for picture in pictures])]
+    parts = [collector_page(Published(small, None, None), [picture.name for picture in pictures])]
     parts += ["Flame graphs: " + ", ".join(f"[{name}]({name})" for name in flames) + "."] if flames else []
     _page(folder, parts)
 

@@ -150,6 +150,17 @@ def take_apart(evidence: Evidence, sessions: int, quantity: str, of_set: str = "
     return Apart(sessions, quantity, base, whole, steps, itself)
 
 
+def between(evidence: Evidence, sessions: int, quantity: str, before: str, after: str) -> Step | None:
+    """The step from one row of the chain's set to another; None where one of them was not measured."""
+    found = cells(evidence, "chain")
+    rows = {
+        row: _by_round(cell.points, quantity)
+        for (row, again, load, _), cell in found.items()
+        if load == sessions and not again
+    }
+    return _step(rows, before, after)
+
+
 def _by_round(points: Sequence[Point], quantity: str) -> dict[int, float]:
     return {point["round"]: value for point in points if (value := value_of(point, quantity)) is not None}
 

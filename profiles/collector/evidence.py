@@ -1,6 +1,7 @@
 """The collector's evidence in compact form, kept in notebooks/findings/collector/. Reads and writes, judges nothing."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from experiment.store import StoredRun, identity, machine_kept, read_run, write_
 FOLDER = Path("notebooks") / "findings" / "collector"
 EVIDENCE = "collector.json"
 """What `make collector` writes in its run's folder."""
-POINTS, CEILINGS = "points.json", "ceilings.json"
+POINTS, CEILINGS, ATTACHED = "points.json", "ceilings.json", "attached.json"
 _INTERPRETER_KEYS = ("version", "tag", "free_threaded", "gil_enabled", "compiler", "pgo", "packages")
 _LEFT_OUT = ("folder",)
 
@@ -33,30 +34,42 @@ def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS} | identity(facts)
 
 
-def read_evidence(root: Path = CHECKOUT) -> tuple[dict[str, Any], StoredRun | None]:
-    """What is committed: points, and the comparison with confirmed ceilings where there is one.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is committed; None where nothing is."""
 
-    Raises:
-        ConfigError: there are no points.
-    """
+    points: Mapping[str, Any]
+    """Of `make collector`."""
+    ceilings: StoredRun | None
+    """A comparison with ladders, of rows with the collector on and off."""
+    attached: Mapping[str, Any] | None
+    """Of `make collector` with a Granian whose blocking threads attach for a burst of tasks only, beside the same built
+    unchanged."""
+
+
+def read_evidence(root: Path = CHECKOUT) -> Published:
+    """Raises ConfigError where there are no points."""
     folder = root / FOLDER
     points = read_json(folder / POINTS)
     if points is None:
         raise ConfigError(f"{FOLDER / POINTS}: expected the collector's evidence; `make collector`, then publish it")
     ceilings = folder / CEILINGS
-    return points, read_run(ceilings) if ceilings.exists() else None
+    return Published(points, read_run(ceilings) if ceilings.exists() else None, read_json(folder / ATTACHED))
 
 
-def keep(points: Path | None, ceilings: Path | None, root: Path = CHECKOUT) -> list[Path]:
-    """Write compact evidence of finished runs: of `make collector`, and of a comparison with ladders."""
+def keep(
+    points: Path | None = None, ceilings: Path | None = None, attached: Path | None = None, root: Path = CHECKOUT
+) -> list[Path]:
+    """Write compact evidence of finished runs: two of `make collector`, a comparison with ladders; see Published."""
     folder, written = root / FOLDER, []
     folder.mkdir(parents=True, exist_ok=True)
-    if points is not None:
-        evidence = read_json(points / EVIDENCE)
-        if evidence is None or not evidence["finished"]:
-            raise ConfigError(f"{points}: expected the folder of a finished `make collector`")
-        write_json(folder / POINTS, compact(evidence))
-        written.append(folder / POINTS)
+    for run, name in ((points, POINTS), (attached, ATTACHED)):
+        if run is not None:
+            evidence = read_json(run / EVIDENCE)
+            if evidence is None or not evidence["finished"]:
+                raise ConfigError(f"{run}: expected the folder of a finished `make collector`")
+            write_json(folder / name, compact(evidence))
+            written.append(folder / name)
     if ceilings is not None:
         write_evidence(read_run(ceilings), folder / CEILINGS)
         written.append(folder / CEILINGS)

@@ -9,7 +9,8 @@ from typing import Any
 from experiment.report import compare, markdown
 from experiment.store import StoredRun
 from profiles.collector import tables
-from profiles.collector.chain import Apart, Evidence, cells, take_apart
+from profiles.collector.chain import Apart, Evidence, between, cells, take_apart
+from profiles.collector.evidence import Published
 
 Reproduced = Sequence[Mapping[str, Any]]
 FRAMES_PER_S = 50
@@ -30,13 +31,9 @@ def headline(evidence: Evidence) -> str:
     )
 
 
-def page(evidence: Evidence, ceilings: StoredRun | None, pictures: Sequence[str]) -> str:
-    """The Markdown page.
-
-    Args:
-        ceilings: a comparison with ladders, of rows with the collector on and off; None where there is none.
-        pictures: files beside the page, in order.
-    """
+def page(published: Published, pictures: Sequence[str]) -> str:
+    """The Markdown page. `pictures`: files beside it, in order."""
+    evidence = published.points
     loads, reproduced = _loads(evidence), evidence["reproduced"]
     parts = ["# Who frees what another thread made?", _machine(evidence), "## Claim", _claim(evidence)]
     parts += ["## Evidence for", "### From gil to mt, one factor at a time"]
@@ -51,8 +48,10 @@ def page(evidence: Evidence, ceilings: StoredRun | None, pictures: Sequence[str]
     parts += [f"![{picture}]({picture})" for picture in pictures if "growth" in picture]
     parts += ["### Everybody else", _designs(evidence)]
     parts += ["### What an operator can set", _set(evidence, "settings")]
-    if ceilings is not None:
-        parts += ["### Ceilings", _ceilings(ceilings)]
+    if published.attached is not None:
+        parts += ["### A thread state that ends", _attached(published.attached)]
+    if published.ceilings is not None:
+        parts += ["### Ceilings", _ceilings(published.ceilings)]
     parts += ["### The rest: one core, two threads", _threads(evidence, loads[-1])]
     parts += [_set(evidence, "slices"), _set(evidence, "cores")]
     parts += ["## Evidence against, and what stays open", _against(evidence, loads)]
@@ -217,6 +216,30 @@ def _set(evidence: Evidence, name: str) -> str:
         return ""
     about: str = evidence["settings"]["sets"][name]["about"]
     return f"{about[0].upper()}{about[1:]}:\n\n{markdown(tables.ROW_HEADINGS, lines)}"
+
+
+def _attached(evidence: Evidence) -> str:
+    said = (
+        "The change is in Granian's `src/blocking.rs`: a blocking thread waits for a task outside Python, attaches "
+        "when one has come, does all that are waiting, and detaches: the end of its thread state empties its queue. Both "
+        "kinds were built here from Granian's own source distribution, with the same compiler and crates (three forks "
+        "that it names were replaced by the registry's releases), `-plain` without the change and `-attached` with it."
+    )
+    parts = [said, markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "chain"))]
+    headings = tables.STEP_HEADINGS[:3]
+    lines = []
+    for load in _loads(evidence):
+        for row in ("st-ft", "mt"):
+            for quantity in ("p50", "p95"):
+                step = between(evidence, load, quantity, f"{row}-plain", f"{row}-attached")
+                if step is not None:
+                    change = step.change
+                    spread = f"{change.median:+.0f} ({change.low:+.0f} … {change.high:+.0f})"
+                    lines.append([f"{step.before} → {step.after}", f"newest {quantity}, {load} sessions", spread])
+    parts += ["Round by round:", markdown(headings, lines)]
+    if owners := tables.owner_lines(evidence, "designs"):
+        parts += ["What waits, after the window:", markdown(tables.OWNER_HEADINGS, owners)]
+    return "\n\n".join(parts)
 
 
 def _ceilings(ceilings: StoredRun) -> str:

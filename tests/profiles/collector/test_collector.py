@@ -12,7 +12,7 @@ from experiment.setup import CHECKOUT, write_json
 from profiles.__main__ import COLLECTOR_GENERATED
 from profiles.collector import tables
 from profiles.collector.chain import cells, take_apart
-from profiles.collector.evidence import EVIDENCE, FOLDER, POINTS, compact, keep, read_evidence
+from profiles.collector.evidence import EVIDENCE, FOLDER, POINTS, Published, compact, keep, read_evidence
 from profiles.collector.figures import draw_all
 from profiles.collector.page import headline, page
 from profiles.collector.run import _answers, announce, collector_of, points
@@ -136,7 +136,7 @@ def test_a_step_within_what_a_row_differs_from_itself_is_not_told() -> None:
     assert apart.reach == 9.0  # of +7 … +9 ms
     assert [apart.is_told(step) for step in apart.steps] == [False, True, True, True, True]
     assert "- At 600 sessions no collections on the GIL build (+2 ms) is not told from A/A." in page(
-        evidence(), None, []
+        Published(evidence(), None, None), []
     )
 
 
@@ -147,7 +147,7 @@ def test_points_of_a_harness_that_fell_behind_count_for_nothing() -> None:
 
 
 def test_the_page_says_what_was_seen() -> None:
-    text = page(compact(evidence()), None, ["collector-chain-600.svg"])
+    text = page(Published(compact(evidence()), None, None), ["collector-chain-600.svg"])
     assert "| mt | 600 | granian-worker | 9,000 | 4,000 | 4,000 dict |" in text
     assert "nobody" not in text.split("### What waits")[1].split("What one more")[0].split("\n\n", 2)[2]
     assert (
@@ -174,12 +174,12 @@ def test_pictures_are_drawn_in_every_format(tmp_path: Path) -> None:
 
 def test_only_finished_evidence_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="finished `make collector`"):
-        keep(tmp_path, None, tmp_path)
+        keep(tmp_path, root=tmp_path)
     with pytest.raises(ConfigError, match="make collector"):
         read_evidence(tmp_path)
     write_json(tmp_path / "run" / EVIDENCE, evidence())
-    assert keep(tmp_path / "run", None, tmp_path) == [tmp_path / FOLDER / POINTS]
-    assert read_evidence(tmp_path)[1] is None
+    assert keep(tmp_path / "run", root=tmp_path) == [tmp_path / FOLDER / POINTS]
+    assert read_evidence(tmp_path).ceilings is None
 
 
 def test_all_rows_take_turns_within_a_round() -> None:
@@ -229,10 +229,11 @@ def test_a_thread_is_given_its_slice_and_the_kernel_says_so() -> None:
 
 @pytest.mark.skipif(not (CHECKOUT / FOLDER / POINTS).exists(), reason="nothing was published yet")
 def test_the_committed_page_is_what_the_committed_evidence_gives(tmp_path: Path) -> None:
-    found, ceilings = read_evidence()
+    published = read_evidence()
+    found = published.points
     findings = CHECKOUT / "docs" / "findings"
     pictures = draw_all(found, tmp_path, (".svg",))
-    text = page(found, ceilings, [picture.name for picture in pictures])
+    text = page(published, [picture.name for picture in pictures])
     assert (findings / "who-frees-it.md").read_text(encoding="utf-8") == f"{COLLECTOR_GENERATED}\n\n{text}"
     for picture in pictures:
         assert (findings / picture.name).read_bytes() == picture.read_bytes()
