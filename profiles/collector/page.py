@@ -221,9 +221,10 @@ def _set(evidence: Evidence, name: str) -> str:
 def _attached(evidence: Evidence) -> str:
     said = (
         "The change is in Granian's `src/blocking.rs`: a blocking thread waits for a task outside Python, attaches "
-        "when one has come, does all that are waiting, and detaches: the end of its thread state empties its queue. Both "
-        "kinds were built here from Granian's own source distribution, with the same compiler and crates (three forks "
-        "that it names were replaced by the registry's releases), `-plain` without the change and `-attached` with it."
+        "when one has come, does all that are waiting, and detaches: the end of its thread state empties its queue. "
+        "Both kinds were built here from Granian's own source distribution, with the same compiler and crates (three "
+        "forks that it names were replaced by the registry's releases), `-plain` without the change and `-attached` "
+        "with it."
     )
     parts = [said, markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "chain"))]
     headings = tables.STEP_HEADINGS[:3]
