@@ -28,6 +28,9 @@ from profiles.collector.evidence import compact as compact_collector
 from profiles.collector.figures import draw_all as draw_collector
 from profiles.collector.page import page as collector_page
 from profiles.profilers.collector import summary
+from profiles.profilers.flamegraph import page as flame_page
+from profiles.profilers.flamegraph import without_numbers
+from profiles.profilers.stacks import parse_collapsed
 
 HELD = CHECKOUT / "profiles" / "collector" / "reproducer" / "held_by_its_maker.py"
 MOST_ZIP_BYTES = 10_000_000
@@ -90,10 +93,22 @@ def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:
             place = run / "points" / f"{point['set']}-{point['row']}" / point["folder"]
             for file in sorted(place.glob("stacks.*")):
                 shutil.copy(file, folder / f"{point['row']}{file.name.removeprefix('stacks')}")
+    _differences(folder)
     flames = sorted(file.name for file in folder.glob("*.html"))
     parts = [collector_page(Published(small, None, None), [picture.name for picture in pictures])]
     parts += ["Flame graphs: " + ", ".join(f"[{name}]({name})" for name in flames) + "."] if flames else []
     _page(folder, parts)
+
+
+def _differences(folder: Path) -> None:
+    """Of collapsed stacks in a folder: a flame graph of what each row has more or less of than gil."""
+    found = {file.stem: parse_collapsed(file.read_text(encoding="utf-8")) for file in folder.glob("*.txt")}
+    stacks = {name: without_numbers(each) for name, each in found.items()}
+    for name in sorted(stacks.keys() - {"gil"}):
+        if "gil" in stacks:
+            title = f"{name} less gil: red has a larger share of the samples than in gil, blue a smaller one"
+            text = flame_page(stacks[name], title, before=stacks["gil"])
+            (folder / f"{name}-less-gil.html").write_text(text, encoding="utf-8")
 
 
 def _profile(run: Path, profile: Mapping[str, Any], folder: Path) -> None:

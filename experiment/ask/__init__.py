@@ -2,7 +2,7 @@
 
 from experiment.ask.asked import Ask, asked, names, numbers, one
 from experiment.ask.config import load_config
-from experiment.ask.plan import Address, Plan
+from experiment.ask.plan import BEFORE_AND_AFTER_S, Address, Plan
 from experiment.ask.reproduce import SHAPES, STAND_INS, ask_to_reproduce, shapes
 from experiment.ask.resolve import Resolved, Row, resolve, resolve_one
 from experiment.ask.schema import (
@@ -21,6 +21,7 @@ from experiment.ask.schema import (
 )
 
 __all__ = [
+    "BEFORE_AND_AFTER_S",
     "SHAPES",
     "STAND_INS",
     "Address",

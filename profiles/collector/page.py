@@ -17,17 +17,14 @@ FRAMES_PER_S = 50
 
 
 def headline(evidence: Evidence) -> str:
-    """The README's line: one plain sentence."""
-    load, on, off, gil = _loads(evidence)[-1], *(_median(evidence, row) for row in ("mt", "mt-gc-off", "gil"))
+    """The README's line: one plain sentence with two figures."""
+    load, on, off = _loads(evidence)[-1], _median(evidence, "mt"), _median(evidence, "mt-gc-off")
     said = (
-        "not measured"
-        if None in (on, off, gil)
-        else f"{on:.0f} ms with the collector, {off:.0f} without, gil {gil:.0f}"
+        "" if on is None or off is None else f"; without them mt's p95 at {load} sessions is {off:.0f} ms, not {on:.0f}"
     )
     return (
-        "- What is left of the cliff on one core is tails, not cost: what Granian's Rust thread makes and Python drops "
-        f"is freed by collections alone, which stop every thread (mt's newest p95 at {load} sessions: {said}): "
-        "[who-frees-it](docs/findings/who-frees-it.md)."
+        "- What is left of it on one core is the garbage collector's: what Granian's Rust threads make waits for "
+        f"collections, which stop every thread{said}: [who-frees-it](docs/findings/who-frees-it.md)."
     )
 
 
@@ -52,7 +49,7 @@ def page(published: Published, pictures: Sequence[str]) -> str:
         parts += ["### A thread state that ends", _attached(published.attached)]
     if published.ceilings is not None:
         parts += ["### Ceilings", _ceilings(published.ceilings)]
-    parts += ["### The rest: one core, two threads", _threads(evidence, loads[-1])]
+    parts += ["### What the collector leaves: one core, several threads", _threads(evidence, loads[-1])]
     parts += [_set(evidence, "slices"), _set(evidence, "cores")]
     parts += ["## Evidence against, and what stays open", _against(evidence, loads)]
     parts += ["## What would change our mind", _MIND, "## What each could do", _COULD]
@@ -255,8 +252,8 @@ def _threads(evidence: Evidence, load: int) -> str:
         evidence, "chain", load, ("gil-gc-off", "st-ft-gc-off", "mt-one-loop-gc-off", "mt-gc-off")
     )
     said = (
-        f"What the collector leaves is the build itself on one core. Each thread at {load} sessions with the collector "
-        "off, first round:"
+        f"Each busy thread at {load} sessions with the collector off, first round. A frame crosses two threads on the "
+        "stock stack, on every build, and each crossing waits for the core."
     )
     return f"{said}\n\n{markdown(tables.THREAD_HEADINGS, lines)}"
 
@@ -272,10 +269,10 @@ def _against(evidence: Evidence, loads: Sequence[int]) -> str:
             for step in apart.steps
             if not apart.is_told(step)
         ]
-        lines += _off_is_no_cure(evidence, apart, load)
+        lines += _share_of_the_gap(apart)
     lines.append(
         "With the collector off nothing frees what waits, and memory grows: it shows what collections cost, and is no "
-        "setting to serve with."
+        f"setting to serve with.{_memory(evidence, loads[-1])}"
     )
     lines.append(
         "Objects are asked whose they are after the window; that the same thread made those that collections freed in "
@@ -284,17 +281,24 @@ def _against(evidence: Evidence, loads: Sequence[int]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _off_is_no_cure(evidence: Evidence, apart: Apart, load: int) -> list[str]:
-    """Where the collector off leaves mt worse than gil: the share of the gap that is not the collector's."""
-    collector = next((step for step in apart.steps if step.after == "mt"), None)
-    if collector is None or abs(apart.whole.change.median) <= apart.reach:
+def _memory(evidence: Evidence, load: int) -> str:
+    """How much of it each has by the end of a point."""
+    found, words = cells(evidence, "chain"), []
+    for row in ("mt", "mt-gc-off"):
+        cell = found.get((row, 0, load, None))
+        sizes = [] if cell is None else [(point["gateway"] or {}).get("rss_bytes_max") for point in cell.points]
+        if known := [size for size in sizes if size is not None]:
+            words.append(f"{row} {max(known) / 2**20:.0f} MiB")
+    return f" At {load} sessions a point ends with up to {', '.join(words)}." if words else ""
+
+
+def _share_of_the_gap(apart: Apart) -> list[str]:
+    """How much of the gap in p95 goes with the collections; nothing where there is no gap."""
+    step = next((step for step in apart.steps if step.after == "mt"), None)
+    share = None if step is None else apart.share(step)
+    if share is None or abs(apart.whole.change.median) <= apart.reach:
         return []
-    share = apart.share(collector)
-    return (
-        []
-        if share is None
-        else [f"At {load} sessions the collections are {share:.0%} of the gap in p95; the rest is not theirs."]
-    )
+    return [f"At {apart.sessions} sessions the collections are {share:.0%} of the gap in p95, by medians."]
 
 
 _MIND = "\n".join(

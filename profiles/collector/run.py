@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from experiment.ask import Ask, Collector, Config, ConfigError, Plan, resolve_one
+from experiment.ask import BEFORE_AND_AFTER_S, Ask, Collector, Config, ConfigError, Plan, resolve_one
 from experiment.host import (
     Command,
     Limits,
@@ -54,7 +54,7 @@ from profiles.session import pictures
 THREADS_KEPT = 8
 """Of each point, the busiest."""
 REPRODUCER = Path(__file__).parent / "reproducer" / "held_by_its_maker.py"
-REPRODUCER_S = 30.0
+REPRODUCER_S = 50.0
 """About what it takes on one interpreter; at most ten times that."""
 
 
@@ -103,9 +103,10 @@ def announce(config: Config) -> str:
     """How many points each set has, and how long that takes."""
     collector = collector_of(config)
     every = list(points(collector))
-    each_s = sum(_plan(config, wanted).point_s for wanted in every[:1])
+    each_s = config.timing(collector.timing).total_s + BEFORE_AND_AFTER_S
+    total_s = len(every) * each_s + (2 + len(collector.pythons)) * REPRODUCER_S
     of_sets = ", ".join(f"{name} {sum(one.set == name for one in every)}" for name in collector.sets)
-    return f"{len(every)} points of {each_s:.0f} s ({of_sets}): about {len(every) * each_s / 60:.0f} min"
+    return f"the reproducer, and {len(every)} points of {each_s:.0f} s ({of_sets}): about {total_s / 60:.0f} min"
 
 
 async def run_collector(config: Config, results: Path, display: Display) -> RunFolder:
@@ -215,13 +216,18 @@ class _Look:
         self.measure_s: float | None = None
         """When the measured window began, by the machine's monotonic clock."""
         self._first: dict[str, ThreadTimes] = {}
+        self.unsliced: str | None = None
+        """Why its threads have not the slice that was asked for; None where they have."""
         self._started = anyio.Event()
 
     async def __call__(self, phase: str, roles: Mapping[str, Role]) -> None:
         gateway = roles["gateway"]
         pids = tuple(gateway.group.pids())
         if phase == "warmup" and self._wanted.slice_ms is not None:
-            set_slice(pids, self._wanted.slice_ms)
+            try:
+                set_slice(pids, self._wanted.slice_ms)
+            except CannotSetSlice as error:
+                self.unsliced = str(error)
         elif phase == "measure":
             assert self._launch.python is not None
             self.measure_s = time.monotonic()
@@ -245,6 +251,8 @@ async def _point(
         look = _Look(wanted, launch, place.path)
         with on_harness_cpus(plan), display.stage(title, plan.point_s) as stage:
             point = await run_point(run, plan, launch, wanted.sessions, place, stage, look)
+        if look.unsliced is not None:
+            raise ProbeError(look.unsliced)
     except (ProbeError, ShapeRefused) as error:
         reason = " ".join(str(error).split())
         display.note(f"{wanted.title} cannot run: {reason}")

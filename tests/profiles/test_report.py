@@ -11,6 +11,8 @@ from experiment.setup import CHECKOUT, write_json
 from profiles.report import anonymous, report
 from tests.experiment import invented
 from tests.profiles.cliff.test_cliff import FINDING, evidence
+from tests.profiles.collector.test_collector import evidence as collector_evidence
+from tests.profiles.collector.test_collector import point as collector_point
 
 ASK: dict[str, Any] = {
     "verb": "compare",
@@ -44,6 +46,22 @@ def test_of_the_cliff(tmp_path: Path) -> None:
     folder, archive = report(tmp_path)
     assert {"report.md", "cliff.json", "cliff-rates.png", "cliff-rates.svg", "lost_wakeup.py"} <= _names(archive)
     assert "secret" not in (folder / "cliff.json").read_text(encoding="utf-8")
+
+
+def test_of_the_collector(tmp_path: Path) -> None:
+    found = collector_evidence()
+    for row in ("gil", "mt"):
+        found["points"].append(collector_point("stacks", row, 120.0, look="stacks"))
+        place = tmp_path / "points" / f"stacks-{row}" / "600-1"
+        place.mkdir(parents=True)
+        (place / "stacks.txt").write_text(f"worker 7;run (app.py);{row} (app.py) 5\n", encoding="utf-8")
+        (place / "stacks.html").write_text("<p>flames</p>", encoding="utf-8")
+    write_json(tmp_path / "collector.json", found)
+    folder, archive = report(tmp_path)
+    written = {"report.md", "collector.json", "held_by_its_maker.py", "gil.html", "mt.html", "mt-less-gil.html"}
+    assert written | {"collector-chain-600.png", "mt.txt"} <= _names(archive)
+    assert "secret" not in (folder / "collector.json").read_text(encoding="utf-8")
+    assert '"b":1.0' in (folder / "mt-less-gil.html").read_text(encoding="utf-8")
 
 
 def test_of_a_profile(tmp_path: Path) -> None:

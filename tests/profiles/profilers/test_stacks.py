@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from profiles.profilers.flamegraph import page, tree
+from profiles.profilers.flamegraph import page, tree, without_numbers
 from profiles.profilers.stacks import Stack, format_collapsed, hottest, parse_collapsed, speedscope, without_folders
 
 STACKS = Counter({("loop-1", "run (a.py:1)", "send (a.py:9)"): 3, ("loop-1", "run (a.py:1)"): 1, ("loop-2", "x"): 6})
@@ -57,3 +57,14 @@ def test_the_page_stands_alone_and_holds_hostile_names() -> None:
     data = re.search(r'id="data">(.*?)</script>', text, re.DOTALL)
     assert data is not None
     assert json.loads(data[1])["tree"]["c"][0]["c"][0]["n"] == "</script><b>&"
+
+
+def test_a_difference_has_each_frames_share_before() -> None:
+    before = without_numbers({("worker 17", "run"): 1, ("worker 18", "run", "sleep"): 3})
+    assert before == {("worker", "run"): 1, ("worker", "run", "sleep"): 3}
+    top = tree(without_numbers({("worker 5", "run", "send"): 2}), before=before)
+    (worker,) = top["c"]
+    (run,) = worker["c"]
+    assert (top["b"], worker["b"], run["b"], run["v"]) == (1.0, 1.0, 1.0, 2)
+    assert run["c"] == [{"n": "send", "v": 2, "b": 0.0}]
+    assert '"b":' in page({("worker", "run"): 1}, "less", before=before)
