@@ -3,7 +3,7 @@
 Pure over the evidence. A step is the rounds' differences; beside it stands how far a row comes out from itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -46,21 +46,44 @@ class Cell:
     @property
     def pause_ms_per_s(self) -> Spread | None:
         """How long collections ran in a second, in its processes together."""
-        return self._of_processes("pause_ms_per_s")
+        return self._a_second(lambda _, took_s, __: took_s * 1000)
 
     @property
     def freed(self) -> Spread | None:
         """Objects that collections freed, for each session-second."""
-        return self._of_processes("collected_per_session_second")
+        spread = self._a_second(lambda _, __, freed: freed)
+        sessions = self.points[0]["sessions"]
+        return spread and Spread(spread.median / sessions, spread.low / sessions, spread.high / sessions, spread.count)
 
     @property
     def longest_ms(self) -> float | None:
         """Its longest collection."""
-        every = [took_s * 1000 for point in self.points for _, took_s, _ in point["collections"]]
+        every = [took_s * 1000 for point in self.points for _, took_s, _ in collections(point)]
         return max(every, default=None)
 
-    def _of_processes(self, key: str) -> Spread | None:
-        return Spread.of([sum(one[key] for one in point["processes"]) for point in self.points if point["processes"]])
+    @property
+    def collections_per_s(self) -> Spread | None:
+        """How many."""
+        return self._a_second(lambda _, __, ___: 1)
+
+    def _a_second(self, of: Callable[[float, float, int], float]) -> Spread | None:
+        """The sum over a point's collections, for a second of its window; of points that were looked at."""
+        return Spread.of(
+            [
+                sum(of(*each) for each in collections(point)) / max(one["window_s"] for one in point["processes"])
+                for point in self.points
+                if point["processes"]
+            ]
+        )
+
+
+def collections(point: Point) -> list[tuple[float, float, int]]:
+    """Of a point's window: when each began and how long it took, in seconds, and how many objects it freed.
+
+    A callback that is put in while a collection runs hears its end alone. It ignores that now; the run of 25 November
+    2026 kept two such ends, as collections that began with the machine's clock.
+    """
+    return [(at_s, took_s, freed) for at_s, took_s, freed in point["collections"] if at_s > 0]
 
 
 def value_of(point: Point, quantity: str) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from experiment.report import save
-from profiles.collector.chain import CHAIN, Evidence, cells
+from profiles.collector.chain import CHAIN, Cell, Evidence, cells
 from profiles.collector.tables import census
 
 _COLOURS = {"p50": "tab:blue", "p95": "tab:red"}
@@ -49,7 +49,9 @@ def growth_figure(evidence: Evidence) -> Figure | None:
     over_objects, over_sessions = figure.subplots(1, 2, sharey=True)
     for colour, row in enumerate(dict.fromkeys(point["row"] for point, _ in points)):
         own = [
-            (point["sessions"], one["tracked"], one["longest_pause_ms"]) for point, one in points if point["row"] == row
+            (point["sessions"], one["tracked"], Cell((point,)).longest_ms)
+            for point, one in points
+            if point["row"] == row
         ]
         own = sorted(each for each in own if each[2] is not None)
         over_sessions.plot([each[0] for each in own], [each[2] for each in own], "o-", color=f"C{colour}", label=row)

@@ -44,10 +44,10 @@ from experiment.run import (
 from experiment.setup import SetupError, write_json
 from experiment.store import RunFolder
 from loadgen.percentiles import nearest_rank
+from profiles.collector.chain import Cell
 from profiles.collector.evidence import EVIDENCE
-from profiles.collector.slices import set_slice
+from profiles.collector.slices import CannotSetSlice, set_slice
 from profiles.profilers.collector import Collector as Collections
-from profiles.profilers.collector import summary
 from profiles.profilers.kinds import Profiler, Remote, Target
 from profiles.session import pictures
 
@@ -274,10 +274,7 @@ async def _point(
         "preempted_per_session_second": _per_session_second(window, "involuntary_switches", wanted.sessions),
         "threads": look.threads,
         "processes": [
-            {
-                **{key: value for key, value in process.items() if key != "collections"},
-                **summary(process, wanted.sessions),
-            }
+            {key: value for key, value in process.items() if key != "collections"}
             for process in (look.facts or {}).get("processes", [])
             if "collections" in process
         ],
@@ -333,7 +330,8 @@ def _says(found: Mapping[str, Any]) -> str:
     newest, cost = found["newest_ms"] or {}, (found["gateway"] or {}).get("us_per_session_second")
     words = f"{found['status']}, newest p50/p95 {newest.get('p50')}/{newest.get('p95')} ms"
     words += "" if cost is None else f", {cost:.0f} µs per session-second"
-    pauses = sum(one["pause_ms_per_s"] for one in found["processes"])
-    freed = sum(one["collected_per_session_second"] for one in found["processes"])
-    words += f", {pauses:.0f} ms of collections a second, {freed:.0f} objects freed a session-second"
+    cell = Cell((found,))
+    pause, freed = cell.pause_ms_per_s, cell.freed
+    if pause is not None and freed is not None:
+        words += f", {pause.text(0)} ms of collections a second, {freed.text(0)} objects freed a session-second"
     return words + "".join(f"; {note}" for note in found["notes"])

@@ -175,9 +175,9 @@ def growth_lines(evidence: Evidence) -> list[list[str]]:
             point["row"],
             str(point["sessions"]),
             number(process["tracked"]),
-            number(process["collections_per_s"], 1),
-            number(process["longest_pause_ms"]),
-            number(process["pause_ms_per_s"]),
+            text(Cell((point,)).collections_per_s, 1),
+            number(Cell((point,)).longest_ms),
+            text(Cell((point,)).pause_ms_per_s),
             number((point["newest_ms"] or {}).get("p95")),
         ]
         for point, process in sorted(census(evidence, "growth"), key=lambda one: (one[0]["row"], one[0]["sessions"]))

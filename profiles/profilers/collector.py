@@ -23,11 +23,11 @@ _BEGIN = """\
 import sys, threading
 if sys.__dict__.setdefault("_lab_collector_owner", threading.get_ident()) == threading.get_ident():
     import gc, time
-    def note(phase, info, log=[], began=[0.0], clock=time.monotonic):
+    def note(phase, info, log=[], began=[], clock=time.monotonic):
         if phase == "start":
-            began[0] = clock()
-        else:
-            log.append((began[0], clock(), info["generation"], info["collected"]))
+            began[:] = [clock()]
+        elif began:  # not one that had begun when this was put in
+            log.append((began.pop(), clock(), info["generation"], info["collected"]))
     sys._lab_collector = (note, note.__defaults__[0], time.monotonic())
     gc.callbacks.append(note)
     open({begun!r}, "w").close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from experiment.ask import ConfigError, load_config
+from experiment.report import Spread
 from experiment.setup import CHECKOUT, write_json
 from profiles.__main__ import COLLECTOR_GENERATED
 from profiles.collector import tables
@@ -29,12 +30,7 @@ P95 = {
 
 
 def point(of_set: str, row: str, p95: float, *, round_: int = 1, again: int = 0, **other: Any) -> dict[str, Any]:
-    process = {
-        "collections_per_s": 1.0,
-        "pause_ms_per_s": 100.0,
-        "longest_pause_ms": 110.0,
-        "collected_per_session_second": 150.0,
-    }
+    process = {"window_s": 1.0}
     thread = {"name": "granian-worker", "on_cpu_ms": 3000.0, "run_queue_wait_ms": 600.0}
     return {
         "set": of_set,
@@ -53,7 +49,7 @@ def point(of_set: str, row: str, p95: float, *, round_: int = 1, again: int = 0,
         "run_wait_us_per_session_second": 300.0,
         "threads": [{**thread, "voluntary_switches": 5000, "involuntary_switches": 1000}],
         "processes": [process],
-        "collections": [[9.5, 0.1, 1000]],
+        "collections": [[9.5, 0.1, 90_000], [-50_000.0, 50_010.0, 7]],
         "answers": {
             "met": {"count": 100, "p50_ms": 180.0, "p95_ms": 300.0},
             "free": {"count": 900, "p50_ms": 95.0, "p95_ms": 120.0},
@@ -144,6 +140,16 @@ def test_points_of_a_harness_that_fell_behind_count_for_nothing() -> None:
     spread = cells(evidence(), "chain")["mt", 0, 600, None].spread("p95")
     assert spread is not None
     assert (spread.high, spread.count) == (406.0, 3)
+
+
+def test_a_collection_whose_beginning_was_not_heard_counts_for_nothing() -> None:
+    cell = cells(evidence(), "chain")["mt", 0, 600, None]
+    assert (cell.longest_ms, cell.pause_ms_per_s, cell.freed, cell.collections_per_s) == (
+        100.0,
+        Spread(100.0, 100.0, 100.0, 3),
+        Spread(150.0, 150.0, 150.0, 3),
+        Spread(1.0, 1.0, 1.0, 3),
+    )
 
 
 def test_the_page_says_what_was_seen() -> None:
