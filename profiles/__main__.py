@@ -155,7 +155,7 @@ def publish(
 def publish_collector(
     points: Annotated[Path | None, typer.Option(help="Folder of a finished `make collector`.")] = None,
     ceilings: Annotated[Path | None, typer.Option(help="Folder of a comparison, collector on and off.")] = None,
-    attached: Annotated[Path | None, typer.Option(help="Folder of a run with a changed Granian; see the page.")] = None,
+    changed: Annotated[Path | None, typer.Option(help="Folder of a run with a changed Granian; see the page.")] = None,
 ) -> None:
     """Keep the collector's evidence; write docs/findings/who-frees-it.md, its pictures and the README's line."""
     from experiment.report import put_in_readme
@@ -163,7 +163,7 @@ def publish_collector(
     from profiles.collector.figures import draw_all
     from profiles.collector.page import headline, page
 
-    written = keep(points, ceilings, attached)
+    written = keep(points, ceilings, changed)
     published = read_evidence()
     evidence = published.points
     findings = CHECKOUT / "docs" / "findings"

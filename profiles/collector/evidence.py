@@ -12,7 +12,7 @@ from experiment.store import StoredRun, identity, machine_kept, read_run, write_
 FOLDER = Path("notebooks") / "findings" / "collector"
 EVIDENCE = "collector.json"
 """What `make collector` writes in its run's folder."""
-POINTS, CEILINGS, ATTACHED = "points.json", "ceilings.json", "attached.json"
+POINTS, CEILINGS, CHANGED = "points.json", "ceilings.json", "changed.json"
 _INTERPRETER_KEYS = ("version", "tag", "free_threaded", "gil_enabled", "compiler", "pgo", "packages")
 _LEFT_OUT = ("folder",)
 
@@ -42,9 +42,8 @@ class Published:
     """Of `make collector`."""
     ceilings: StoredRun | None
     """A comparison with ladders, of rows with the collector on and off."""
-    attached: Mapping[str, Any] | None
-    """Of `make collector` with a Granian whose blocking threads attach for a burst of tasks only, beside the same built
-    unchanged."""
+    changed: Mapping[str, Any] | None
+    """Of `make collector` with a Granian whose blocking threads empty their queues, beside the same built unchanged."""
 
 
 def read_evidence(root: Path = CHECKOUT) -> Published:
@@ -54,16 +53,16 @@ def read_evidence(root: Path = CHECKOUT) -> Published:
     if points is None:
         raise ConfigError(f"{FOLDER / POINTS}: expected the collector's evidence; `make collector`, then publish it")
     ceilings = folder / CEILINGS
-    return Published(points, read_run(ceilings) if ceilings.exists() else None, read_json(folder / ATTACHED))
+    return Published(points, read_run(ceilings) if ceilings.exists() else None, read_json(folder / CHANGED))
 
 
 def keep(
-    points: Path | None = None, ceilings: Path | None = None, attached: Path | None = None, root: Path = CHECKOUT
+    points: Path | None = None, ceilings: Path | None = None, changed: Path | None = None, root: Path = CHECKOUT
 ) -> list[Path]:
     """Write compact evidence of finished runs: two of `make collector`, a comparison with ladders; see Published."""
     folder, written = root / FOLDER, []
     folder.mkdir(parents=True, exist_ok=True)
-    for run, name in ((points, POINTS), (attached, ATTACHED)):
+    for run, name in ((points, POINTS), (changed, CHANGED)):
         if run is not None:
             evidence = read_json(run / EVIDENCE)
             if evidence is None or not evidence["finished"]:

@@ -4,6 +4,7 @@ Every number and every verdict is computed here from what is passed in. Nothing 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from experiment.report import compare, markdown
@@ -45,8 +46,8 @@ def page(published: Published, pictures: Sequence[str]) -> str:
     parts += [f"![{picture}]({picture})" for picture in pictures if "growth" in picture]
     parts += ["### Everybody else", _designs(evidence)]
     parts += ["### What an operator can set", _set(evidence, "settings")]
-    if published.attached is not None:
-        parts += ["### A thread state that ends", _attached(published.attached)]
+    if published.changed is not None:
+        parts += ["### An owner that empties its queue", _changed(published.changed)]
     if published.ceilings is not None:
         parts += ["### Ceilings", _ceilings(published.ceilings)]
     parts += ["### What the collector leaves: one core, several threads", _threads(evidence, loads[-1])]
@@ -215,21 +216,22 @@ def _set(evidence: Evidence, name: str) -> str:
     return f"{about[0].upper()}{about[1:]}:\n\n{markdown(tables.ROW_HEADINGS, lines)}"
 
 
-def _attached(evidence: Evidence) -> str:
+def _changed(evidence: Evidence) -> str:
     said = (
-        "The change is in Granian's `src/blocking.rs`: a blocking thread waits for a task outside Python, attaches "
-        "when one has come, does all that are waiting, and detaches: the end of its thread state empties its queue. "
-        "Both kinds were built here from Granian's own source distribution, with the same compiler and crates (three "
-        "forks that it names were replaced by the registry's releases), `-plain` without the change and `-attached` "
-        "with it."
+        "Granian's `src/blocking.rs` changed in two ways, each some ten lines. `-line`: after each task a blocking "
+        "thread calls an empty Python function, so that it comes by the interpreter's loop and empties its queue. "
+        "`-attached`: it waits for tasks outside Python, attaches for a burst of them, and detaches, which ends its "
+        "thread state and with it the queue. All were built here from Granian's own source distribution, with the same "
+        "compiler and crates (three forks that it names were replaced by the registry's releases); `-plain` is that "
+        "without a change, and slower here than the published wheel."
     )
     parts = [said, markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "chain"))]
     headings = tables.STEP_HEADINGS[:3]
     lines = []
     for load in _loads(evidence):
-        for row in ("st-ft", "mt"):
+        for row, how in product(("st-ft", "mt"), ("line", "attached")):
             for quantity in ("p50", "p95"):
-                step = between(evidence, load, quantity, f"{row}-plain", f"{row}-attached")
+                step = between(evidence, load, quantity, f"{row}-plain", f"{row}-{how}")
                 if step is not None:
                     change = step.change
                     spread = f"{change.median:+.0f} ({change.low:+.0f} … {change.high:+.0f})"
@@ -313,12 +315,12 @@ _COULD = "\n".join(
     [
         "- **CPython**: let the thread that drops the object merge its counts where the owner is detached or blocked "
         "(python/cpython #157838 is about the same queue), or let an owner empty its queue where it attaches again.",
-        "- **PyO3**: end the thread state of a native thread that leaves Python for long, as it does on the GIL build: "
-        "that empties its queue.",
-        "- **Granian**: make the message on the loop's thread; or attach for each task, as its GIL build does; or come "
-        "by a line of bytecode now and then.",
-        "- **An operator**: raise `gc.set_threshold`; the table above says what that gives here. Fewer collections "
-        "are longer ones.",
+        "- **PyO3**: give native threads a way to empty their queue that is cheaper than ending their thread state.",
+        "- **Granian**: let its blocking threads come by a line of bytecode now and then, or make the message on the loop's "
+        "thread. Attaching for each burst of tasks ends the collections, too, but a thread state each time is dear: see "
+        "above.",
+        "- **An operator**: a raised `gc.set_threshold` makes fewer collections, and longer ones; the table above says "
+        "what that does to p95.",
     ]
 )
 _REPEAT = "\n".join(

@@ -243,7 +243,7 @@ def design_lines(evidence: Evidence) -> list[list[str]]:
                 "–" if freed is None else f"{freed.median / 50:.2f}",
                 text(cell.pause_ms_per_s),
                 number(cell.longest_ms),
-                number(sum(queued)) if queued else "GIL build",
+                number(sum(queued)) if queued else "GIL build" if point["processes"] else "not counted",
                 number((point["newest_ms"] or {}).get("p95")),
             ]
         )
