@@ -316,9 +316,9 @@ _COULD = "\n".join(
         "- **CPython**: let the thread that drops the object merge its counts where the owner is detached or blocked "
         "(python/cpython #157838 is about the same queue), or let an owner empty its queue where it attaches again.",
         "- **PyO3**: give native threads a way to empty their queue that is cheaper than ending their thread state.",
-        "- **Granian**: let its blocking threads come by a line of bytecode now and then, or make the message on the loop's "
-        "thread. Attaching for each burst of tasks ends the collections, too, but a thread state each time is dear: see "
-        "above.",
+        "- **Granian**: let its blocking threads come by a line of bytecode now and then, or make the message on the "
+        "loop's thread. Attaching for each burst of tasks ends the collections, too, but a thread state each time is "
+        "dear: see above.",
         "- **An operator**: a raised `gc.set_threshold` makes fewer collections, and longer ones; the table above says "
         "what that does to p95.",
     ]
