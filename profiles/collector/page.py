@@ -19,13 +19,13 @@ FRAMES_PER_S = 50
 
 def headline(evidence: Evidence) -> str:
     """The README's line: one plain sentence with two figures."""
-    load, on, off = _loads(evidence)[-1], _median(evidence, "mt"), _median(evidence, "mt-gc-off")
-    said = (
-        "" if on is None or off is None else f"; without them mt's p95 at {load} sessions is {off:.0f} ms, not {on:.0f}"
-    )
+    load = _loads(evidence)[-1]
+    cell = cells(evidence, "chain").get(("mt", 0, load, None))
+    pause = None if cell is None else cell.pause_ms_per_s
+    said = "" if pause is None else f" for {pause.median:.0f} ms a second at {load} sessions"
     return (
-        "- What is left of it on one core is the garbage collector's: what Granian's Rust threads make waits for "
-        f"collections, which stop every thread{said}: [who-frees-it](docs/findings/who-frees-it.md)."
+        "- What is left of it on one core is the garbage collector's: it alone frees what Granian's Rust threads make, "
+        f"and stops every thread{said}: [who-frees-it](docs/findings/who-frees-it.md)."
     )
 
 

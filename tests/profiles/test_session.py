@@ -19,7 +19,7 @@ def _plan(**changed: Any) -> Any:
 @pytest.mark.parametrize(
     ("plan", "profiler", "says"),
     [
-        (_plan(), "gprof", "PROFILER: expected one of py-spy, remote, sched, memray, forensics"),
+        (_plan(), "gprof", "PROFILER: expected one of py-spy, remote, sched, memray, collector, forensics"),
         (_plan(sessions=()), "remote", "one number of sessions"),
         (_plan(sessions=(1, 2)), "remote", "one number of sessions"),
         (_plan(variant=None), "remote", "foreign and external"),

@@ -162,7 +162,7 @@ def test_the_page_says_what_was_seen() -> None:
     )
     assert "the collections are 71% of the gap in p95, by medians" in text
     assert "![collector-chain-600.svg](collector-chain-600.svg)" in text
-    assert "without them mt's p95 at 600 sessions is 204 ms, not 404" in headline(evidence())
+    assert "and stops every thread for 100 ms a second at 600 sessions" in headline(evidence())
 
 
 def test_compact_evidence_names_no_machine() -> None:
