@@ -92,7 +92,7 @@ collector.takes := RESULTS DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
 	@$(LAB) profiles -- -m profiles cliff $(options)
 
-collector: ## what is left between gil and mt on one core: collections, who made what they free, tails
+collector: ## what is left between gil and mt on one core: who frees what, and tails
 	@$(LAB) profiles -- -m profiles collector $(options)
 
 #= read
