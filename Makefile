@@ -117,7 +117,7 @@ help: ## list verbs and variables
 	@echo "make VERB [VARIABLE=value …]"
 	@sed -n -e 's/^#= //p' -e '/^[a-z-]*:.*## /{s/:.*## /             /;s/^\(.\{13\}\) */  \1/p;}' Makefile
 	@echo "variables, each with the verbs that take it"
-	@$(foreach name,$(known),sed -n 's/^#: \($(name) .*\)/  \1/p' Makefile; echo "            $(call takers,$(name))";)
+	@$(foreach name,$(known),sed -n 's/^#: \($(name) .*\)/  \1/p' Makefile; echo "        $(call takers,$(name))";)
 
 #= keep
 
