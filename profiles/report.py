@@ -29,7 +29,7 @@ from profiles.collector.figures import draw_all as draw_collector
 from profiles.collector.page import page as collector_page
 from profiles.profilers.collector import summary
 from profiles.profilers.flamegraph import page as flame_page
-from profiles.profilers.flamegraph import without_numbers
+from profiles.profilers.flamegraph import without_threads
 from profiles.profilers.stacks import parse_collapsed
 
 HELD = CHECKOUT / "profiles" / "collector" / "reproducer" / "held_by_its_maker.py"
@@ -103,10 +103,10 @@ def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:
 def _differences(folder: Path) -> None:
     """Of collapsed stacks in a folder: a flame graph of what each row has more or less of than gil."""
     found = {file.stem: parse_collapsed(file.read_text(encoding="utf-8")) for file in folder.glob("*.txt")}
-    stacks = {name: without_numbers(each) for name, each in found.items()}
+    stacks = {name: without_threads(each) for name, each in found.items()}
     for name in sorted(stacks.keys() - {"gil"}):
         if "gil" in stacks:
-            title = f"{name} less gil: red has a larger share of the samples than in gil, blue a smaller one"
+            title = f"{name} less gil, threads together: red has a larger share of the samples than in gil, blue less"
             text = flame_page(stacks[name], title, before=stacks["gil"])
             (folder / f"{name}-less-gil.html").write_text(text, encoding="utf-8")
 

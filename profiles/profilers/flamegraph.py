@@ -6,7 +6,6 @@ Ours, because no kept Python package draws one from stacks of any source (py-spy
 
 import html
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,8 @@ from profiles.profilers.stacks import Stack
 _TEMPLATE = Path(__file__).with_name("flamegraph.html")
 
 
-_NUMBER = re.compile(r" \d+$")
-"""What tells two threads of one name apart, in one process alone."""
+NATIVE = "no Python frame"
+"""Of a difference: a thread of native code alone."""
 
 
 def tree(stacks: Mapping[Stack, int], root: str = "all", before: Mapping[Stack, int] | None = None) -> dict[str, Any]:
@@ -46,11 +45,11 @@ def _compared(node: dict[str, Any], path: Stack, before: Mapping[Stack, int]) ->
         _compared(child, (*path, name), before)
 
 
-def without_numbers(stacks: Mapping[Stack, int]) -> Counter[Stack]:
-    """Threads of one name taken together, so that two processes can be compared."""
+def without_threads(stacks: Mapping[Stack, int]) -> Counter[Stack]:
+    """All threads taken together, so that two processes can be compared, whatever they call their threads."""
     found: Counter[Stack] = Counter()
-    for (thread, *frames), weight in stacks.items():
-        found[(_NUMBER.sub("", thread), *frames)] += weight
+    for (_, *frames), weight in stacks.items():
+        found[tuple(frames) or (NATIVE,)] += weight
     return found
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from profiles.profilers.flamegraph import page, tree, without_numbers
+from profiles.profilers.flamegraph import NATIVE, page, tree, without_threads
 from profiles.profilers.stacks import Stack, format_collapsed, hottest, parse_collapsed, speedscope, without_folders
 
 STACKS = Counter({("loop-1", "run (a.py:1)", "send (a.py:9)"): 3, ("loop-1", "run (a.py:1)"): 1, ("loop-2", "x"): 6})
@@ -60,11 +60,10 @@ def test_the_page_stands_alone_and_holds_hostile_names() -> None:
 
 
 def test_a_difference_has_each_frames_share_before() -> None:
-    before = without_numbers({("worker 17", "run"): 1, ("worker 18", "run", "sleep"): 3})
-    assert before == {("worker", "run"): 1, ("worker", "run", "sleep"): 3}
-    top = tree(without_numbers({("worker 5", "run", "send"): 2}), before=before)
-    (worker,) = top["c"]
-    (run,) = worker["c"]
-    assert (top["b"], worker["b"], run["b"], run["v"]) == (1.0, 1.0, 1.0, 2)
+    before = without_threads({("python 17", "run"): 1, ("python 18", "run", "sleep"): 2, ("python 19",): 1})
+    assert before == {("run",): 1, ("run", "sleep"): 2, (NATIVE,): 1}
+    top = tree(without_threads({("worker 5", "run", "send"): 2}), before=before)
+    (run,) = top["c"]
+    assert (top["b"], run["b"], run["v"]) == (1.0, 0.75, 2)
     assert run["c"] == [{"n": "send", "v": 2, "b": 0.0}]
-    assert '"b":' in page({("worker", "run"): 1}, "less", before=before)
+    assert '"b":' in page({("run",): 1}, "less", before=before)
