@@ -88,10 +88,10 @@ profile: ## flame graphs or scheduling of one point (SESSIONS), and what profili
 	@$(LAB) profiles -- -m profiles profile $(options)
 
 cliff.takes := RESULTS DRY_RUN
-collector.takes := RESULTS DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
 	@$(LAB) profiles -- -m profiles cliff $(options)
 
+collector.takes := RESULTS DRY_RUN
 collector: ## what is left between gil and mt on one core: who frees what, and tails
 	@$(LAB) profiles -- -m profiles collector $(options)
 

@@ -1,17 +1,19 @@
 """`python -m profiles`: the command line of what looks on from outside. Options in, files and exit status out."""
 
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import typer
 
-from experiment.ask import Ask, ConfigError, load_config, names, numbers, one
+from experiment.ask import Ask, Config, ConfigError, load_config, names, numbers, one
 from experiment.host import ShapeRefused, role_environment
 from experiment.report import lines_table, report_console
 from experiment.run import Display, ProbeError, make_campaign
 from experiment.setup import CHECKOUT, SetupError, ensure, read_json, run_in_foreground, write_json
+from experiment.store import RunFolder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 BEGIN, END = "<!-- cliff:begin, written by `python -m profiles publish` -->", "<!-- cliff:end -->"
@@ -84,13 +86,21 @@ def cliff(
     if dry_run:
         print(announce(config))
         return
-    with Display() as display:
-        folder = anyio.run(run_cliff, config, results, display)
-    evidence = read_json(folder.path / EVIDENCE)
-    assert evidence is not None
+    folder, evidence = _run(run_cliff, config, results, EVIDENCE)
     lines = [cell.line() for cell in cell_rates(evidence)]
     report_console().print(lines_table("stalls by cell", HEADINGS, lines))
-    print(f"RESULT {folder.path}")
+    print(f"RESULT {folder}")
+
+
+def _run(
+    runs: Callable[[Config, Path, Display], Awaitable[RunFolder]], config: Config, results: Path, name: str
+) -> tuple[Path, dict[str, Any]]:
+    """Run it with progress shown: the run's folder, and the evidence that it wrote there."""
+    with Display() as display:
+        folder = anyio.run(runs, config, results, display)
+    evidence = read_json(folder.path / name)
+    assert evidence is not None
+    return folder.path, evidence
 
 
 @app.command()
@@ -107,13 +117,10 @@ def collector(
     if dry_run:
         print(announce(config))
         return
-    with Display() as display:
-        folder = anyio.run(run_collector, config, results, display)
-    evidence = read_json(folder.path / EVIDENCE)
-    assert evidence is not None
+    folder, evidence = _run(run_collector, config, results, EVIDENCE)
     for name in evidence["settings"]["sets"]:
         report_console().print(lines_table(name, SCREEN_HEADINGS, screen_lines(evidence, name)))
-    print(f"RESULT {folder.path}")
+    print(f"RESULT {folder}")
 
 
 @app.command()

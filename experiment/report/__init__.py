@@ -4,7 +4,7 @@ from experiment.report.bench import show_bench
 from experiment.report.capacity import draw, text, write_capacity
 from experiment.report.comparison import compare
 from experiment.report.costs import Spread
-from experiment.report.figures import rows_figure, save
+from experiment.report.figures import rows_figure, save, save_all
 from experiment.report.pages.publish import (
     publish,
     publish_draining,
@@ -31,6 +31,7 @@ __all__ = [
     "report_console",
     "rows_figure",
     "save",
+    "save_all",
     "show_bench",
     "show_comparison",
     "show_run",

@@ -1,6 +1,6 @@
 """The picture of a run: latency over sessions with the SLO drawn in. Draws what the summaries say, judges nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,6 +115,18 @@ def save(figure: "Figure", path: Path) -> None:
 
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gateway-lab"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=140)
+
+
+def save_all(figures: "Mapping[str, Figure | None]", folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Write each picture that there is under its name, in each format; the paths of the first one."""
+    first, *others = suffixes
+    written = []
+    for name, figure in figures.items():
+        if figure is not None:
+            for suffix in (first, *others):
+                save(figure, folder / f"{name}{suffix}")
+            written.append(folder / f"{name}{first}")
+    return written
 
 
 def _row(axes: "Axes", curves: Sequence[tuple[str, str, str]], points: Sequence[Point], colour: str, name: str) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 from experiment.ask import ConfigError
 from experiment.setup import CHECKOUT, read_json, write_json
-from experiment.store import identity, machine_kept, read_run, write_evidence
+from experiment.store import machine_kept, read_run, write_evidence
 from profiles.cliff.gap import Gap, take_apart
 from profiles.cliff.rates import counts_of
+from profiles.runs import interpreter_kept
 
 FOLDER = Path("notebooks") / "findings" / "cliff"
 EVIDENCE = "cliff.json"
@@ -16,7 +17,6 @@ EVIDENCE = "cliff.json"
 CELLS, GAP = "cells.json", "gap.json"
 STOCK = Path("notebooks") / "findings" / "stock-and-threads.json"
 """The published comparison of the stock stack, which has gil and mt too: read while no other one is kept as GAP."""
-_INTERPRETER_KEYS = ("version", "tag", "free_threaded", "gil_enabled", "compiler", "pgo", "packages")
 _FINDINGS_KEPT = 3
 
 
@@ -27,7 +27,7 @@ def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
     small["cells"] = {
         name: {
             **cell,
-            "interpreter": _interpreter(cell["interpreter"]),
+            "interpreter": interpreter_kept(cell["interpreter"]),
             "turns": [
                 {**turn, "findings": [look[:_FINDINGS_KEPT] for look in turn["findings"]]} for turn in cell["turns"]
             ],
@@ -37,16 +37,12 @@ def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
     small["points"] = [
         {
             **point,
-            **({} if point["refused"] else {"interpreter": _interpreter(point["interpreter"])}),
+            **({} if point["refused"] else {"interpreter": interpreter_kept(point["interpreter"])}),
             "findings": point.get("findings", [])[:_FINDINGS_KEPT],
         }
         for point in evidence["points"]
     ]
     return small
-
-
-def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS} | identity(facts)
 
 
 def _earlier(kept: Mapping[str, Any] | None, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:

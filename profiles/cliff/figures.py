@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiment.report import save
+from experiment.report import save_all
 from profiles.cliff import hazard
 from profiles.cliff.gap import Gap
 from profiles.cliff.rates import cell_rates, lives
@@ -115,11 +115,4 @@ def draw_all(evidence: Mapping[str, Any], gap: Gap | None, folder: Path, suffixe
     """Write every picture that the evidence gives, in each format; returns those of the first one."""
     drawn = {name: make(evidence) for name, make in FIGURES.items()}
     drawn["cliff-gap"] = None if gap is None else gap_figure(gap)
-    written = []
-    for name, figure in drawn.items():
-        if figure is None:
-            continue
-        for suffix in suffixes:
-            save(figure, folder / f"{name}{suffix}")
-        written.append(folder / f"{name}{suffixes[0]}")
-    return written
+    return save_all(drawn, folder, suffixes)

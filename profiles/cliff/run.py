@@ -23,17 +23,14 @@ from experiment.host import (
     Run,
     ShapeRefused,
     clean_leftovers,
-    facts,
     usable_cpus,
 )
 from experiment.run import (
-    CONTRACT,
     GIL_TURNED_ON,
     LOOPBACK,
     Display,
     ProbeError,
     Stage,
-    commit,
     interpreter_facts,
     on_harness_cpus,
     prepare,
@@ -49,6 +46,7 @@ from profiles.cliff.reproducer.lost_wakeup import STALLS_PER_FRAME
 from profiles.forensics.capture import capture
 from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
 from profiles.profilers.inject import is_known_python
+from profiles.runs import begun, refusal
 from profiles.session import Around
 from simulator.port import free_port
 
@@ -99,18 +97,13 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
         try:
             pythons[name], kept["interpreter"] = await anyio.to_thread.run_sync(_interpreter, cell, display.note)
         except SetupError as error:
-            _refuse(kept, name, error, display)
+            kept["refused"] = refusal(name, error, display)
     folder = RunFolder.create(results, "cliff", started)
     async with Run(results) as run:
         for note in run.environment.notes():
             display.note(note)
         evidence: dict[str, Any] = {
-            "started": started.isoformat(timespec="seconds"),
-            "finished": False,
-            "contract": CONTRACT,
-            "lab": commit(),
-            "machine": facts(run.host),
-            "environment": run.environment.facts(),
+            **begun(run, started),
             "settings": cliff.model_dump(exclude={"cells", "points"}),
             "cells": cells,
             "points": [],
@@ -125,7 +118,7 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
                     try:
                         turn = await _turn(run, cell, cliff, pythons[name], folder, stage)
                     except (ServerGone, ProbeError, ShapeRefused) as error:
-                        _refuse(cells[name], name, error, display)
+                        cells[name]["refused"] = refusal(name, error, display)
                         continue
                 cells[name]["turns"].append(_kept(turn))
                 display.note(f"{title}: {turn.stalls} stalls in {turn.frames:,} frames{_summary(turn)}")
@@ -141,11 +134,6 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
 def _interpreter(cell: Cell, report: Callable[[str], None]) -> tuple[Path, dict[str, Any]]:
     environment = ensure(cell.environment, cell.interpreter, allow_stand_in=False, report=report)
     return environment.python, interpreter_facts(environment)
-
-
-def _refuse(kept: dict[str, Any], name: str, error: Exception, display: Display) -> None:
-    kept["refused"] = " ".join(str(error).split())
-    display.note(f"{name} cannot run: {kept['refused']}")
 
 
 async def _turn(run: Run, cell: Cell, cliff: Cliff, python: Path, folder: RunFolder, stage: Stage) -> Turn:
@@ -227,9 +215,7 @@ async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder
         with on_harness_cpus(plan), display.stage(title, plan.point_s) as stage:
             point = await run_point(run, plan, launch, cliff.sessions, place, stage, around)
     except (SetupError, ProbeError, ShapeRefused) as error:
-        reason = " ".join(str(error).split())
-        display.note(f"{wanted.variant} cannot run: {reason}")
-        return {**about, "refused": reason}
+        return {**about, "refused": refusal(wanted.variant, error, display)}
     load = point["load"] or {}
     findings = (around.facts or {}).get("findings", [])
     stalls = (load.get("stalls") or {}).get("never_recovered", 0)

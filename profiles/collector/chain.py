@@ -151,18 +151,7 @@ class Apart:
 
 def take_apart(evidence: Evidence, sessions: int, quantity: str, of_set: str = "chain") -> Apart | None:
     """None where gil or mt is not there."""
-    found = cells(evidence, of_set)
-    rows = {
-        row: values
-        for (row, again, load, _), cell in found.items()
-        if load == sessions and not again
-        if (values := _by_round(cell.points, quantity))
-    }
-    twice = {
-        row: _by_round(cell.points, quantity)
-        for (row, again, load, _), cell in found.items()
-        if load == sessions and again == 1
-    }
+    rows, twice = (_rows(evidence, of_set, sessions, quantity, again) for again in (0, 1))
     whole = _step(rows, "gil", "mt")
     base = Spread.of(list(rows.get("gil", {}).values()))
     if whole is None or base is None:
@@ -175,13 +164,17 @@ def take_apart(evidence: Evidence, sessions: int, quantity: str, of_set: str = "
 
 def between(evidence: Evidence, sessions: int, quantity: str, before: str, after: str) -> Step | None:
     """The step from one row of the chain's set to another; None where one of them was not measured."""
-    found = cells(evidence, "chain")
-    rows = {
-        row: _by_round(cell.points, quantity)
-        for (row, again, load, _), cell in found.items()
-        if load == sessions and not again
+    return _step(_rows(evidence, "chain", sessions, quantity, 0), before, after)
+
+
+def _rows(evidence: Evidence, of_set: str, sessions: int, quantity: str, again: int) -> dict[str, dict[int, float]]:
+    """Of the rows that stand in a set for the first (0) or second (1) time, at one load: row → round → value."""
+    found = cells(evidence, of_set)
+    return {
+        row: values
+        for (row, times, load, _), cell in found.items()
+        if load == sessions and times == again and (values := _by_round(cell.points, quantity))
     }
-    return _step(rows, before, after)
 
 
 def _by_round(points: Sequence[Point], quantity: str) -> dict[int, float]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from experiment.ask import ConfigError
 from experiment.setup import CHECKOUT, read_json, write_json
-from experiment.store import StoredRun, identity, machine_kept, read_run, write_evidence
+from experiment.store import StoredRun, machine_kept, read_run, write_evidence
+from profiles.runs import interpreter_kept
 
 FOLDER = Path("notebooks") / "findings" / "collector"
 EVIDENCE = "collector.json"
 """What `make collector` writes in its run's folder."""
 POINTS, CEILINGS, CHANGED = "points.json", "ceilings.json", "changed.json"
-_INTERPRETER_KEYS = ("version", "tag", "free_threaded", "gil_enabled", "compiler", "pgo", "packages")
 _LEFT_OUT = ("folder",)
 
 
@@ -22,16 +22,12 @@ def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
     small = dict(evidence)
     small["machine"] = machine_kept(evidence["machine"])
     small["rows"] = {
-        name: {**row, "interpreter": _interpreter(row["interpreter"])} for name, row in evidence["rows"].items()
+        name: {**row, "interpreter": interpreter_kept(row["interpreter"])} for name, row in evidence["rows"].items()
     }
     small["points"] = [
         {key: value for key, value in point.items() if key not in _LEFT_OUT} for point in evidence["points"]
     ]
     return small
-
-
-def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if facts is None else {key: facts.get(key) for key in _INTERPRETER_KEYS} | identity(facts)
 
 
 @dataclass(frozen=True, slots=True)

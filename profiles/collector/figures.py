@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiment.report import save
+from experiment.report import save_all
 from profiles.collector.chain import CHAIN, Cell, Evidence, cells
 from profiles.collector.tables import census
 
@@ -67,14 +67,6 @@ def growth_figure(evidence: Evidence) -> Figure | None:
 
 def draw_all(evidence: Evidence, folder: Path, suffixes: Iterable[str]) -> list[Path]:
     """Write every picture that the evidence has something for, and return the paths of the first suffix."""
-    first, *others = suffixes
     loads = evidence["settings"]["sets"]["chain"]["sessions"]
     figures = {f"collector-chain-{load}": chain_figure(evidence, load) for load in loads}
-    figures["collector-growth"] = growth_figure(evidence)
-    written = []
-    for name, figure in figures.items():
-        if figure is not None:
-            for suffix in (first, *others):
-                save(figure, folder / f"{name}{suffix}")
-            written.append(folder / f"{name}{first}")
-    return written
+    return save_all(figures | {"collector-growth": growth_figure(evidence)}, folder, suffixes)

@@ -14,7 +14,6 @@ from profiles.collector.chain import Apart, Evidence, between, cells, take_apart
 from profiles.collector.evidence import Published
 
 Reproduced = Sequence[Mapping[str, Any]]
-FRAMES_PER_S = 50
 
 
 def headline(evidence: Evidence) -> str:
@@ -63,12 +62,6 @@ def _loads(evidence: Evidence) -> list[int]:
     return loads
 
 
-def _median(evidence: Evidence, row: str, quantity: str = "p95", load: int | None = None) -> float | None:
-    cell = cells(evidence, "chain").get((row, 0, load or _loads(evidence)[-1], None))
-    spread = None if cell is None else cell.spread(quantity)
-    return None if spread is None else spread.median
-
-
 def _machine(evidence: Evidence) -> str:
     machine = evidence["machine"]
     tags = sorted({str(row["interpreter"]["tag"]) for row in evidence["rows"].values() if row["interpreter"]})
@@ -109,7 +102,9 @@ def _held(evidence: Evidence) -> str:
     for row in ("gil", "st-ft", "mt"):
         cell = found.get((row, 0, load, None))
         if cell is not None and (freed := cell.freed) is not None and (pause := cell.pause_ms_per_s) is not None:
-            words.append(f"{row} {freed.median / FRAMES_PER_S:.1f} ({pause.median:.0f} ms of collections a second)")
+            words.append(
+                f"{row} {freed.median / tables.FRAMES_PER_S:.1f} ({pause.median:.0f} ms of collections a second)"
+            )
     return f"Objects that collections free for each frame, at {load} sessions: {', '.join(words)}." if words else ""
 
 
@@ -233,9 +228,8 @@ def _changed(evidence: Evidence) -> str:
             for quantity in ("p50", "p95"):
                 step = between(evidence, load, quantity, f"{row}-plain", f"{row}-{how}")
                 if step is not None:
-                    change = step.change
-                    spread = f"{change.median:+.0f} ({change.low:+.0f} … {change.high:+.0f})"
-                    lines.append([f"{step.before} → {step.after}", f"newest {quantity}, {load} sessions", spread])
+                    what = f"newest {quantity}, {load} sessions"
+                    lines.append([f"{step.before} → {step.after}", what, tables.change(step)])
     parts += ["Round by round:", markdown(headings, lines)]
     if owners := tables.owner_lines(evidence, "designs"):
         parts += ["What waits, after the window:", markdown(tables.OWNER_HEADINGS, owners)]

@@ -26,17 +26,14 @@ from experiment.host import (
     ShapeRefused,
     ThreadTimes,
     clean_leftovers,
-    facts,
     thread_times,
     times_between,
     usable_cpus,
 )
 from experiment.run import (
-    CONTRACT,
     Display,
     Launch,
     ProbeError,
-    commit,
     on_harness_cpus,
     prepare,
     run_point,
@@ -49,6 +46,7 @@ from profiles.collector.evidence import EVIDENCE
 from profiles.collector.slices import CannotSetSlice, set_slice
 from profiles.profilers.collector import Collector as Collections
 from profiles.profilers.kinds import Profiler, Remote, Target
+from profiles.runs import begun, refusal
 from profiles.session import pictures
 
 THREADS_KEPT = 8
@@ -127,8 +125,7 @@ async def run_collector(config: Config, results: Path, display: Display) -> RunF
             assert plan.variant is not None
             launch, kept["interpreter"] = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
         except (SetupError, ConfigError) as error:
-            kept["refused"] = " ".join(str(error).split())
-            display.note(f"{wanted.row} cannot run: {kept['refused']}")
+            kept["refused"] = refusal(wanted.row, error, display)
         else:
             launches[wanted.row] = launch
             kept["variant"] = launch.row.model_dump(exclude_none=True)
@@ -137,12 +134,7 @@ async def run_collector(config: Config, results: Path, display: Display) -> RunF
         for note in run.environment.notes():
             display.note(note)
         evidence: dict[str, Any] = {
-            "started": started.isoformat(timespec="seconds"),
-            "finished": False,
-            "contract": CONTRACT,
-            "lab": commit(),
-            "machine": facts(run.host),
-            "environment": run.environment.facts(),
+            **begun(run, started),
             "settings": collector.model_dump(),
             "measure_s": config.timing(collector.timing).measure_s,
             "rows": rows,
@@ -254,9 +246,7 @@ async def _point(
         if look.unsliced is not None:
             raise ProbeError(look.unsliced)
     except (ProbeError, ShapeRefused) as error:
-        reason = " ".join(str(error).split())
-        display.note(f"{wanted.title} cannot run: {reason}")
-        return {**about, "refused": reason}
+        return {**about, "refused": refusal(wanted.title, error, display)}
     if wanted.look == "stacks":
         name = f"{wanted.row} · {wanted.shape} · {wanted.sessions} sessions"
         pictures(place.path, name, "samples", launch)

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiment.report import Spread
-from profiles.collector.chain import Apart, Cell, Evidence, Point, cells
+from profiles.collector.chain import Apart, Cell, Evidence, Point, Step, cells
 
+FRAMES_PER_S = 50
+"""Of a session."""
 ROW_HEADINGS = (
     "row",
     "sessions",
@@ -62,6 +64,11 @@ def text(spread: Spread | None, digits: int = 0) -> str:
     return "–" if spread is None else spread.text(digits)
 
 
+def change(step: Step) -> str:
+    """Median and the rounds' range."""
+    return f"{step.change.median:+.0f} ({step.change.low:+.0f} … {step.change.high:+.0f})"
+
+
 def number(value: float | None, digits: int = 0) -> str:
     """Or a dash."""
     return "–" if value is None else f"{value:,.{digits}f}"
@@ -106,11 +113,12 @@ def step_lines(apart: Apart) -> list[list[str]]:
     """The steps, and the whole."""
     lines = []
     for step in (*apart.steps, apart.whole):
-        share, change = apart.share(step), step.change
-        spread = f"{change.median:+.0f} ({change.low:+.0f} … {change.high:+.0f})"
+        share = apart.share(step)
         of_whole = "" if step is apart.whole or share is None else f"{share:.0%}"
         what = "the whole" if step is apart.whole else step.what
-        lines.append([f"{step.before} → {step.after}", what, spread, of_whole, "yes" if apart.is_told(step) else "no"])
+        lines.append(
+            [f"{step.before} → {step.after}", what, change(step), of_whole, "yes" if apart.is_told(step) else "no"]
+        )
     return lines
 
 
@@ -240,7 +248,7 @@ def design_lines(evidence: Evidence) -> list[list[str]]:
         lines.append(
             [
                 point["row"],
-                "–" if freed is None else f"{freed.median / 50:.2f}",
+                "–" if freed is None else f"{freed.median / FRAMES_PER_S:.2f}",
                 text(cell.pause_ms_per_s),
                 number(cell.longest_ms),
                 number(sum(queued)) if queued else "GIL build" if point["processes"] else "not counted",
