@@ -38,6 +38,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile cliff col
 #: INFER_PORT   port the simulator is served on
 #: KEEP_ENV     environment variables that every process gets all the same: PYTHONMALLOC,LD_PRELOAD
 #: PROFILER     py-spy, remote, memray, sched, collector or forensics (remote)
+#: SETS         some of collector's sets, as its DRY_RUN names them, or reproducer: builds,stacks
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
 #: PYTHON       CPython >= 3.11 to start set-up with (python3)
@@ -91,7 +92,7 @@ cliff.takes := RESULTS DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
 	@$(LAB) profiles -- -m profiles cliff $(options)
 
-collector.takes := RESULTS DRY_RUN
+collector.takes := SETS RESULTS DRY_RUN
 collector: ## what is left between gil and mt on one core: who frees what, and tails
 	@$(LAB) profiles -- -m profiles collector $(options)
 

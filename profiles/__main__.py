@@ -106,14 +106,17 @@ def _run(
 @app.command()
 def collector(
     results: Annotated[Path, typer.Option(help="Folder that runs are stored in (RESULTS).")] = Path("results"),
+    sets: Annotated[str | None, typer.Option(help="Some of its sets: reproducer,chain,… (SETS); all.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and how long it takes.")] = False,
 ) -> None:
     """What is left between gil and mt on one core: the sets of experiments.toml, collections and threads watched."""
     from profiles.collector.evidence import EVIDENCE
-    from profiles.collector.run import announce, run_collector
+    from profiles.collector.run import announce, chosen, run_collector
     from profiles.collector.tables import SCREEN_HEADINGS, screen_lines
 
     config = load_config()
+    if sets is not None:
+        config = chosen(config, sets.split(","))
     if dry_run:
         print(announce(config))
         return
@@ -163,6 +166,7 @@ def publish_collector(
     points: Annotated[Path | None, typer.Option(help="Folder of a finished `make collector`.")] = None,
     ceilings: Annotated[Path | None, typer.Option(help="Folder of a comparison, collector on and off.")] = None,
     changed: Annotated[Path | None, typer.Option(help="Folder of a run with a changed Granian; see the page.")] = None,
+    builds: Annotated[Path | None, typer.Option(help="Folder of `make collector SETS=builds`.")] = None,
 ) -> None:
     """Keep the collector's evidence; write docs/findings/who-frees-it.md, its pictures and the README's line."""
     from experiment.report import put_in_readme
@@ -170,7 +174,7 @@ def publish_collector(
     from profiles.collector.figures import draw_all
     from profiles.collector.page import headline, page
 
-    written = keep(points, ceilings, changed)
+    written = keep(points, ceilings, changed, builds)
     published = read_evidence()
     evidence = published.points
     findings = CHECKOUT / "docs" / "findings"

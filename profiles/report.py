@@ -95,7 +95,7 @@ def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:
                 shutil.copy(file, folder / f"{point['row']}{file.name.removeprefix('stacks')}")
     _differences(folder)
     flames = sorted(file.name for file in folder.glob("*.html"))
-    parts = [collector_page(Published(small, None, None), [picture.name for picture in pictures])]
+    parts = [collector_page(Published(small), [picture.name for picture in pictures])]
     parts += ["Flame graphs: " + ", ".join(f"[{name}]({name})" for name in flames) + "."] if flames else []
     _page(folder, parts)
 

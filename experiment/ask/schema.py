@@ -144,6 +144,10 @@ class Ladder(_Table):
         return self.model_copy(update={"start": max(1, min(self.most, round(self.start * vcpus)))})
 
 
+Series = Literal["3.14", "3.14t", "3.15", "3.15t"]
+"""Of CPython; "t": its free-threaded build."""
+
+
 class StandIn(_Table):
     """What a row takes where only an older free-threaded interpreter can be had, for which its own has no wheels."""
 
@@ -163,7 +167,7 @@ class Variant(_Table):
 
     about: str
     module: str
-    interpreter: Literal["3.14", "3.14t"]
+    interpreter: Series
     environment: str
     loop: Literal["asyncio", "uvloop", "epoll"]
     loops: Count | Literal["vcpus"] = 1
@@ -208,7 +212,7 @@ class Cell(_Table):
 
     about: str
     environment: str
-    interpreter: Literal["3.14", "3.14t"] = "3.14t"
+    interpreter: Series = "3.14t"
     runtime: Literal["st", "mt"] = "mt"
     loop: Literal["asyncio", "uvloop"] = "asyncio"
     cpus: Literal["all", "one", "quota"] = "all"
@@ -265,6 +269,8 @@ class Collector(_Table):
 
     shape: str
     timing: str
+    reproducer: bool = True
+    """Whether it runs; not where sets are chosen and it is none of them."""
     pythons: list[str] = []
     """Commands that the reproducer runs on beside the interpreters of the rows, where they are on PATH."""
     sets: Annotated[dict[str, CollectorSet], Field(min_length=1)]

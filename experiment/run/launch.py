@@ -11,6 +11,8 @@ from experiment.host import contents
 from experiment.setup import Environment, NotOnInterpreter, describe, ensure
 from variants.shared.build import GIL_WARNING
 
+OWN_SERIES = ("3.14", "3.14t")
+"""Of CPython: those that the laboratory's rows are made for, where an older one may stand in."""
 GIL_TURNED_ON = f"error:{GIL_WARNING}:RuntimeWarning"
 """For `python -W`: an import that would turn the GIL back on fails, and its name is in the error."""
 
@@ -72,4 +74,5 @@ def interpreter_facts(environment: Environment) -> dict[str, Any]:
 
 
 def _environment(row: Variant, report: Callable[[str], None]) -> Environment:
-    return ensure(row.environment, row.interpreter, allow_stand_in=True, report=report)
+    # A row on another series than the laboratory's own is about that interpreter: an older one tells nothing of it.
+    return ensure(row.environment, row.interpreter, allow_stand_in=row.interpreter in OWN_SERIES, report=report)

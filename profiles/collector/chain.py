@@ -162,9 +162,11 @@ def take_apart(evidence: Evidence, sessions: int, quantity: str, of_set: str = "
     return Apart(sessions, quantity, base, whole, steps, itself)
 
 
-def between(evidence: Evidence, sessions: int, quantity: str, before: str, after: str) -> Step | None:
-    """The step from one row of the chain's set to another; None where one of them was not measured."""
-    return _step(_rows(evidence, "chain", sessions, quantity, 0), before, after)
+def between(
+    evidence: Evidence, sessions: int, quantity: str, before: str, after: str, of_set: str = "chain"
+) -> Step | None:
+    """The step from one row of a set to another; None where one of them was not measured."""
+    return _step(_rows(evidence, of_set, sessions, quantity, 0), before, after)
 
 
 def _rows(evidence: Evidence, of_set: str, sessions: int, quantity: str, again: int) -> dict[str, dict[int, float]]:

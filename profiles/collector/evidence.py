@@ -13,7 +13,7 @@ from profiles.runs import interpreter_kept
 FOLDER = Path("notebooks") / "findings" / "collector"
 EVIDENCE = "collector.json"
 """What `make collector` writes in its run's folder."""
-POINTS, CEILINGS, CHANGED = "points.json", "ceilings.json", "changed.json"
+POINTS, CEILINGS, CHANGED, BUILDS = "points.json", "ceilings.json", "changed.json", "builds.json"
 _LEFT_OUT = ("folder",)
 
 
@@ -36,10 +36,12 @@ class Published:
 
     points: Mapping[str, Any]
     """Of `make collector`."""
-    ceilings: StoredRun | None
+    ceilings: StoredRun | None = None
     """A comparison with ladders, of rows with the collector on and off."""
-    changed: Mapping[str, Any] | None
+    changed: Mapping[str, Any] | None = None
     """Of `make collector` with a Granian whose blocking threads empty their queues, beside the same built unchanged."""
+    builds: Mapping[str, Any] | None = None
+    """Of `make collector SETS=builds`: the same rows on another CPython."""
 
 
 def read_evidence(root: Path = CHECKOUT) -> Published:
@@ -49,16 +51,21 @@ def read_evidence(root: Path = CHECKOUT) -> Published:
     if points is None:
         raise ConfigError(f"{FOLDER / POINTS}: expected the collector's evidence; `make collector`, then publish it")
     ceilings = folder / CEILINGS
-    return Published(points, read_run(ceilings) if ceilings.exists() else None, read_json(folder / CHANGED))
+    others = read_run(ceilings) if ceilings.exists() else None
+    return Published(points, others, read_json(folder / CHANGED), read_json(folder / BUILDS))
 
 
 def keep(
-    points: Path | None = None, ceilings: Path | None = None, changed: Path | None = None, root: Path = CHECKOUT
+    points: Path | None = None,
+    ceilings: Path | None = None,
+    changed: Path | None = None,
+    builds: Path | None = None,
+    root: Path = CHECKOUT,
 ) -> list[Path]:
-    """Write compact evidence of finished runs: two of `make collector`, a comparison with ladders; see Published."""
+    """Write compact evidence of finished runs: of `make collector`, and a comparison with ladders; see Published."""
     folder, written = root / FOLDER, []
     folder.mkdir(parents=True, exist_ok=True)
-    for run, name in ((points, POINTS), (changed, CHANGED)):
+    for run, name in ((points, POINTS), (changed, CHANGED), (builds, BUILDS)):
         if run is not None:
             evidence = read_json(run / EVIDENCE)
             if evidence is None or not evidence["finished"]:

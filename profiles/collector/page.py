@@ -47,6 +47,8 @@ def page(published: Published, pictures: Sequence[str]) -> str:
     parts += ["### What an operator can set", _set(evidence, "settings")]
     if published.changed is not None:
         parts += ["### An owner that empties its queue", _changed(published.changed)]
+    if published.builds is not None:
+        parts += ["### The next CPython", _builds(published.builds)]
     if published.ceilings is not None:
         parts += ["### Ceilings", _ceilings(published.ceilings)]
     parts += ["### What the collector leaves: one core, several threads", _threads(evidence, loads[-1])]
@@ -57,8 +59,8 @@ def page(published: Published, pictures: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _loads(evidence: Evidence) -> list[int]:
-    loads: list[int] = sorted(evidence["settings"]["sets"]["chain"]["sessions"])
+def _loads(evidence: Evidence, of_set: str = "chain") -> list[int]:
+    loads: list[int] = sorted(evidence["settings"]["sets"][of_set]["sessions"])
     return loads
 
 
@@ -221,19 +223,35 @@ def _changed(evidence: Evidence) -> str:
         "without a change, and slower here than the published wheel."
     )
     parts = [said, markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "chain"))]
-    headings = tables.STEP_HEADINGS[:3]
-    lines = []
-    for load in _loads(evidence):
-        for row, how in product(("st-ft", "mt"), ("line", "attached")):
-            for quantity in ("p50", "p95"):
-                step = between(evidence, load, quantity, f"{row}-plain", f"{row}-{how}")
-                if step is not None:
-                    what = f"newest {quantity}, {load} sessions"
-                    lines.append([f"{step.before} → {step.after}", what, tables.change(step)])
-    parts += ["Round by round:", markdown(headings, lines)]
+    pairs = [(f"{row}-plain", f"{row}-{how}") for row, how in product(("st-ft", "mt"), ("line", "attached"))]
+    parts += ["Round by round:", _pairs(evidence, "chain", pairs)]
     if owners := tables.owner_lines(evidence, "designs"):
         parts += ["What waits, after the window:", markdown(tables.OWNER_HEADINGS, owners)]
     return "\n\n".join(parts)
+
+
+def _pairs(evidence: Evidence, of_set: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """What changes from one row to another in the same rounds, p50 and p95, at each load."""
+    lines = []
+    for load in _loads(evidence, of_set):
+        for before, after in pairs:
+            for quantity in ("p50", "p95"):
+                step = between(evidence, load, quantity, before, after, of_set)
+                if step is not None:
+                    what = f"newest {quantity}, {load} sessions"
+                    lines.append([f"{step.before} → {step.after}", what, tables.change(step)])
+    return markdown(tables.STEP_HEADINGS[:3], lines)
+
+
+def _builds(evidence: Evidence) -> str:
+    tags = {name: str(row["interpreter"]["tag"]) for name, row in evidence["rows"].items() if row["interpreter"]}
+    said = (
+        "`make collector SETS=builds`: two rows, each on two builds in turn "
+        f"({', '.join(f'{row}: {tag}' for row, tag in tags.items())}), from wheels of the same releases."
+    )
+    rows = markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "builds"))
+    pairs = _pairs(evidence, "builds", [("st-ft", "st-ft-3.15t"), ("mt", "mt-3.15t")])
+    return "\n\n".join((said, rows, "Round by round:", pairs))
 
 
 def _ceilings(ceilings: StoredRun) -> str:

@@ -52,6 +52,7 @@ from profiles.session import pictures
 THREADS_KEPT = 8
 """Of each point, the busiest."""
 REPRODUCER = Path(__file__).parent / "reproducer" / "held_by_its_maker.py"
+REPRODUCER_SET = "reproducer"
 REPRODUCER_S = 50.0
 """About what it takes on one interpreter; at most ten times that."""
 
@@ -85,6 +86,17 @@ def collector_of(config: Config) -> Collector:
     return config.collector
 
 
+def chosen(config: Config, sets: Sequence[str]) -> Config:
+    """The configuration with these of the collector's sets alone; "reproducer" is one of them. Raises ConfigError."""
+    collector = collector_of(config)
+    known = [REPRODUCER_SET, *collector.sets]
+    if wrong := [name for name in sets if name not in known]:
+        raise ConfigError(f"sets: expected some of {', '.join(known)}; got {', '.join(wrong)}")
+    narrowed = {"sets": {name: one for name, one in collector.sets.items() if name in sets}}
+    update = {**narrowed, "reproducer": REPRODUCER_SET in sets}
+    return config.model_copy(update={"collector": collector.model_copy(update=update)})
+
+
 def points(collector: Collector) -> Iterator[Wanted]:
     """All of them in order: set by set; within a set round by round; within a round all rows in turn at each load."""
     for name, one in collector.sets.items():
@@ -102,9 +114,11 @@ def announce(config: Config) -> str:
     collector = collector_of(config)
     every = list(points(collector))
     each_s = config.timing(collector.timing).total_s + BEFORE_AND_AFTER_S
-    total_s = len(every) * each_s + (2 + len(collector.pythons)) * REPRODUCER_S
+    total_s = len(every) * each_s + ((2 + len(collector.pythons)) * REPRODUCER_S if collector.reproducer else 0)
     of_sets = ", ".join(f"{name} {sum(one.set == name for one in every)}" for name in collector.sets)
-    return f"the reproducer, and {len(every)} points of {each_s:.0f} s ({of_sets}): about {total_s / 60:.0f} min"
+    parts = ["the reproducer"] if collector.reproducer else []
+    parts += [f"{len(every)} points of {each_s:.0f} s ({of_sets})"] if every else []
+    return f"{', and '.join(parts)}: about {total_s / 60:.0f} min"
 
 
 async def run_collector(config: Config, results: Path, display: Display) -> RunFolder:
@@ -142,7 +156,7 @@ async def run_collector(config: Config, results: Path, display: Display) -> RunF
             "points": [],
         }
         write_json(folder.path / EVIDENCE, evidence)
-        for python in _pythons(collector, launches, display):
+        for python in _pythons(collector, launches, display) if collector.reproducer else ():
             evidence["reproduced"].append(await _reproduce(run, python, folder, display))
             write_json(folder.path / EVIDENCE, evidence)
         for number, wanted in enumerate(every):

@@ -31,7 +31,7 @@ GROUPS = {
 }
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
-OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "AA", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE", "KEEP_ENV"]
+OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "AA", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE", "KEEP_ENV", "SETS"]
 SET_UP = ["PYTHON", "PYTEST_ARGS", "LAB_RETRY"]
 
 
@@ -271,6 +271,7 @@ def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, progr
             "--harness shared",
         ),
         (["cliff", "RESULTS=a", "DRY_RUN=1"], "profiles -- -m profiles cliff --results a --dry-run"),
+        (["collector", "SETS=builds,chain"], "profiles -- -m profiles collector --sets builds,chain"),
         (["report", "RUN=a"], "profiles -- -m profiles report --run a"),
         (["test-all"], "test -- -m tests.on_every_python"),
         (["doctor"], "harness --survey-on-failure -- -m experiment doctor"),

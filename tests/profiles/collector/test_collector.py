@@ -16,7 +16,7 @@ from profiles.collector.chain import cells, take_apart
 from profiles.collector.evidence import EVIDENCE, FOLDER, POINTS, Published, compact, keep, read_evidence
 from profiles.collector.figures import draw_all
 from profiles.collector.page import headline, page
-from profiles.collector.run import _answers, announce, collector_of, points
+from profiles.collector.run import _answers, announce, chosen, collector_of, points
 from profiles.collector.slices import CannotSetSlice, set_slice, slice_ms_of
 
 P95 = {
@@ -132,7 +132,7 @@ def test_a_step_within_what_a_row_differs_from_itself_is_not_told() -> None:
     assert apart.reach == 9.0  # of +7 … +9 ms
     assert [apart.is_told(step) for step in apart.steps] == [False, True, True, True, True]
     assert "- At 600 sessions no collections on the GIL build (+2 ms) is not told from A/A." in page(
-        Published(evidence(), None, None), []
+        Published(evidence()), []
     )
 
 
@@ -153,7 +153,7 @@ def test_a_collection_whose_beginning_was_not_heard_counts_for_nothing() -> None
 
 
 def test_the_page_says_what_was_seen() -> None:
-    text = page(Published(compact(evidence()), None, None), ["collector-chain-600.svg"])
+    text = page(Published(compact(evidence())), ["collector-chain-600.svg"])
     assert "| mt | 600 | granian-worker | 9,000 | 4,000 | 4,000 dict |" in text
     assert "nobody" not in text.split("### What waits")[1].split("What one more")[0].split("\n\n", 2)[2]
     assert (
@@ -188,6 +188,17 @@ def test_only_finished_evidence_is_kept(tmp_path: Path) -> None:
     assert read_evidence(tmp_path).ceilings is None
 
 
+def test_the_next_cpython_is_laid_beside_this_one() -> None:
+    rows = ("st-ft", "st-ft-3.15t", "mt", "mt-3.15t")
+    measured = [point("builds", row, 300.0 + 10 * place) for place, row in enumerate(rows)]
+    settings = {"sets": {"builds": {"sessions": [600], "rows": list(rows)}}}
+    interpreters = {row: {"interpreter": {"tag": "3.15.0rc1t" if "15" in row else "3.14.7t"}} for row in rows}
+    other = evidence() | {"points": measured, "settings": settings, "rows": interpreters}
+    text = page(Published(evidence(), builds=other), [])
+    assert "st-ft: 3.14.7t, st-ft-3.15t: 3.15.0rc1t" in text
+    assert "| mt → mt-3.15t | newest p95, 600 sessions | +10" in text
+
+
 def test_all_rows_take_turns_within_a_round() -> None:
     config = load_config()
     chain = [one for one in points(collector_of(config)) if one.set == "chain"]
@@ -199,6 +210,18 @@ def test_all_rows_take_turns_within_a_round() -> None:
     assert {one.row for one in points(collector_of(config))} <= set(config.variants)
     assert f"{len(list(points(collector_of(config))))} points of 33 s (chain {len(chain)}, " in announce(config)
     assert announce(config).startswith("the reproducer, and ")
+
+
+def test_some_sets_can_be_chosen_and_the_reproducer_is_one_of_them() -> None:
+    config = load_config()
+    builds = chosen(config, ["builds"])
+    assert {one.set for one in points(collector_of(builds))} == {"builds"}
+    assert announce(builds).startswith("16 points of 33 s (builds 16): about ")
+    alone = chosen(config, ["reproducer"])
+    assert list(points(collector_of(alone))) == []
+    assert announce(alone) == "the reproducer: about 3 min"
+    with pytest.raises(ConfigError, match=r"expected some of reproducer, chain, .*; got chains"):
+        chosen(config, ["chains", "builds"])
 
 
 def test_an_answer_is_met_by_a_collection_that_ran_while_it_was_due(tmp_path: Path) -> None:
