@@ -14,6 +14,7 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, SettingsAcknowledged, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
+from hyperframe.frame import GoAwayFrame
 
 
 class Request:
@@ -118,6 +119,11 @@ class ServerConnection:
         """GOAWAY; the socket stays open."""
         self.h2.close_connection(ErrorCodes.NO_ERROR, last_stream_id=last_stream_id)
         await self.flush()
+
+    async def go_away_gracefully(self, last_stream_id: int) -> None:
+        """GOAWAY, after which the streams up to that one are still answered: `h2` itself would take it for the end."""
+        async with self._lock:
+            await self._stream.send(GoAwayFrame(0, last_stream_id=last_stream_id).serialize())
 
     async def drop(self, *, reset: bool) -> None:
         """End the TCP connection: RST or FIN."""

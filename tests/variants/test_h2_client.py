@@ -351,6 +351,29 @@ async def test_going_away_ends_what_it_will_not_answer_and_a_new_connection_is_m
         assert len(server.connections) == 2
 
 
+async def test_a_graceful_goaway_loses_no_answer_and_the_next_request_takes_a_new_connection() -> None:
+    async def leave(request: Request) -> None:
+        await request.whole.wait()
+        await request.connection.go_away_gracefully(request.stream_id)
+        await anyio.sleep(0.05)
+        await request.answer(200, b"after all")
+
+    behaviours: list[Behaviour] = [leave, echo]
+    async with h2_server(lambda r: behaviours.pop(0)(r)) as server, client_of(server) as client:
+        outcomes: list[Answer | Failure] = []
+
+        async def ask() -> None:
+            outcomes.append(await client.infer(batch()))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await server.arrived(1)
+            await anyio.sleep(0.02)
+            outcomes.append(await client.infer(batch()))
+        assert sorted(outcome.body for outcome in outcomes if isinstance(outcome, Answer)) == [b"640 1", b"after all"]
+        assert len(server.connections) == 2
+
+
 async def test_the_context_ends_with_requests_outstanding() -> None:
     async with h2_server(hang) as server:
         async with anyio.create_task_group() as tasks, client_of(server) as client:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 answers: bytes in, `Answer` out. No I/O.
+"""HTTP/1.1 and HTTP/1.0 answers: bytes in, `Answer` out. No I/O.
 
 An answer that came whole, its length given, is cut out in place; any other goes from its first byte through websockets'
 response parser (chunked, until the end of the stream, in pieces).
@@ -6,6 +6,7 @@ response parser (chunked, until the end of the stream, in pieces).
 
 import re
 from collections.abc import Generator
+from typing import Any
 
 from websockets.http11 import Response
 from websockets.streams import StreamReader
@@ -20,7 +21,7 @@ _BODILESS = (b"204", b"304")
 
 
 class BrokenAnswer(ValueError):
-    """What came is no HTTP/1.1 answer, or ended too early."""
+    """What came is no HTTP/1 answer, or ended too early."""
 
 
 class Heads:
@@ -94,9 +95,17 @@ class AnswerReader:
         """One answer; informational ones (1xx) before it are passed over."""
         reader = self._reader
         while True:
-            response = yield from Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof)
+            response = yield from Response.parse(self._line, reader.read_exact, reader.read_to_eof)
             if response.status_code >= 200:
                 return response
+
+    def _line(self, *limits: Any) -> Generator[None, None, bytes | bytearray]:
+        """One line, a server of HTTP/1.0 read as one of 1.1 that closes: websockets' parser knows 1.1 alone."""
+        line = yield from self._reader.read_line(*limits)
+        if not line.startswith(b"HTTP/1.0 "):
+            return line
+        self.reusable = False
+        return line.replace(b"HTTP/1.0", b"HTTP/1.1", 1)
 
     def _step(self) -> Answer | None:
         assert self._parser is not None

@@ -1,24 +1,11 @@
-"""Inference over HTTP/2 cleartext with prior knowledge: `h2` for the protocol, a few connections for all requests.
+"""Inference over HTTP/2 cleartext with prior knowledge on epoll: a few connections for all requests.
 
-Belongs to the thread of its loop. `variants/shared/h2_client.py` is the same for anyio's event loops.
+`variants/shared/h2_streams.py` has the protocol. Belongs to the thread of its loop.
 """
 
 from collections import deque
 from collections.abc import Sequence
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    Event,
-    RemoteSettingsChanged,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-    WindowUpdated,
-)
 from h2.exceptions import ProtocolError
 
 from gateway import Infer, connection_reset, inference_timeout, pool_timeout
@@ -26,101 +13,45 @@ from gateway.failures import ANSWER_LIMIT_S, POOL_LIMIT_S
 from variants.drain.inference import Address, Exchange, Owner, Upstream
 from variants.drain.stream import Poller
 from variants.drain.timers import Deadlines
-from variants.shared.inference import Answer
+from variants.shared.h2_streams import H2Streams, Lost, Outcome
 
 _READ_BYTES = 65536
-_CONFIG = H2Configuration(
-    client_side=True,
-    header_encoding=None,  # header values stay bytes
-    validate_outbound_headers=False,  # ours are constants, checked by the tests
-    normalize_outbound_headers=False,
-)
-
-
-class _Request:
-    """One exchange's stream: what of the batch has yet to be sent, and what of the answer has come."""
-
-    __slots__ = ("answer", "exchange", "status", "unsent")
-
-    def __init__(self, exchange: Exchange, batch: Infer) -> None:
-        self.exchange = exchange
-        self.unsent = memoryview(b"".join(batch.chunks))
-        self.status = 0
-        self.answer = bytearray()
 
 
 class _Connection(Upstream):
-    """One h2c connection, its `h2` state machine and the requests on it."""
+    """One h2c connection and the requests on it."""
 
     def __init__(self, pool: "H2Pool", poller: Poller) -> None:
         super().__init__(poller, pool.addresses)
         self._pool = pool
-        self._h2 = H2Connection(config=_CONFIG)
-        self._h2.initiate_connection()
-        self.requests: dict[int, _Request] = {}
-        self._blocked: set[int] = set()
-        """Streams whose body waits for flow control."""
-        self.leaving = False
-        """The server takes no new stream here."""
+        self._streams = H2Streams[Exchange](pool.authority)
 
     @property
     def has_room(self) -> bool:
         """Whether a request can begin now."""
-        return (
-            self.connected and not self.leaving and len(self.requests) < self._h2.remote_settings.max_concurrent_streams
-        )
+        return self.connected and self._streams.has_room
 
     def begin(self, exchange: Exchange, now_s: float) -> None:
         """Send a request, as far as flow control allows."""
-        batch = exchange.take_batch()
         try:
-            stream_id = self._h2.get_next_available_stream_id()
-            self._h2.send_headers(
-                stream_id,
-                [
-                    (":method", "POST"),
-                    (":scheme", "http"),
-                    (":authority", self._pool.authority),
-                    (":path", "/infer"),
-                    ("content-length", str(batch.audio_bytes)),
-                    ("x-cpu-passes", str(batch.cpu_passes)),
-                ],
-            )
-            exchange.connection = (self, stream_id)
-            self.requests[stream_id] = _Request(exchange, batch)
-            self._send_body(stream_id)
+            exchange.connection = (self, self._streams.begin(exchange.take_batch(), exchange))
             self._write_out()
         except (OSError, ProtocolError) as error:
             exchange.finish(connection_reset(f"no stream to the inference server: {error}"), now_s)
             self.lose(f"the connection to the inference server broke: {error}", now_s)
 
-    def _send_body(self, stream_id: int) -> None:
-        request = self.requests[stream_id]
-        while request.unsent:
-            window = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
-            if window <= 0:
-                self._blocked.add(stream_id)
-                return
-            part, request.unsent = request.unsent[:window], request.unsent[window:]
-            self._h2.send_data(stream_id, part, end_stream=not request.unsent)
-        self._blocked.discard(stream_id)
-
     def _write_out(self) -> None:
-        if data := self._h2.data_to_send():
+        if data := self._streams.data_to_send():
             self._write((data,))
 
     def cancel(self, stream_id: int, now_s: float) -> None:
         """Give up a request whose time is over."""
-        self._forget(stream_id)
+        self._streams.cancel(stream_id)
         try:
-            self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
             self._write_out()
-        except (OSError, ProtocolError) as error:
+        except OSError as error:
             self.lose(f"the connection to the inference server broke: {error}", now_s)
-
-    def _forget(self, stream_id: int) -> _Request | None:
-        self._blocked.discard(stream_id)
-        return self.requests.pop(stream_id, None)
+        self._look_round(now_s)
 
     def _on_connected(self, now_s: float) -> None:
         self._write_out()
@@ -134,51 +65,33 @@ class _Connection(Upstream):
         if not data:
             self.lose("the inference server closed the connection", now_s)
             return
-        try:
-            for event in self._h2.receive_data(data):
-                self._handle(event, now_s)
-            if self.open:
-                self._write_out()
-        except ProtocolError as error:
-            self.lose(f"the connection to the inference server broke: {error!r}", now_s)
+        self._settle(self._streams.receive(data), now_s)
+        if self._streams.broken is not None:
+            self.lose(self._streams.broken, now_s)
+            return
+        self._write_out()
+        self._look_round(now_s)
 
-    def _handle(self, event: Event, now_s: float) -> None:
-        match event:
-            case DataReceived():
-                if request := self.requests.get(event.stream_id or 0):
-                    request.answer += event.data or b""
-                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
-            case ResponseReceived():
-                if request := self.requests.get(event.stream_id or 0):
-                    request.status = int(dict(event.headers or ())[b":status"])
-            case StreamEnded():
-                if request := self._forget(event.stream_id or 0):
-                    request.exchange.finish(Answer(request.status, bytes(request.answer)), now_s)
-                self._pool.has_room(self, now_s)
-            case StreamReset():
-                self._fail(event.stream_id or 0, f"the inference server reset the stream ({event.error_code!r})", now_s)
-            case ConnectionTerminated():
-                self.leaving = True
-                for stream_id in [s for s in self.requests if s > (event.last_stream_id or 0)]:
-                    self._fail(stream_id, f"the inference server is going away ({event.error_code!r})", now_s)
-                self._pool.is_leaving(self, now_s)
-            case WindowUpdated() | RemoteSettingsChanged():
-                for stream_id in list(self._blocked):
-                    self._send_body(stream_id)
-                self._pool.has_room(self, now_s)
+    def _settle(self, outcomes: Sequence[Outcome[Exchange]], now_s: float) -> None:
+        for exchange, what in outcomes:
+            exchange.finish(connection_reset(what.reason) if isinstance(what, Lost) else what, now_s)
 
-    def _fail(self, stream_id: int, reason: str, now_s: float) -> None:
-        if request := self._forget(stream_id):
-            request.exchange.finish(connection_reset(reason), now_s)
+    def _look_round(self, now_s: float) -> None:
+        """After requests have ended: whoever waits has room, or this connection takes no more and may end."""
+        if not self.open:
+            return
+        if self._streams.usable:
             self._pool.has_room(self, now_s)
+        else:
+            self._pool.is_leaving(self, now_s)
+            if self._streams.idle:
+                self.close()
 
     def lose(self, reason: str, now_s: float) -> None:
         if not self.open:
             return
         self.close()
-        for stream_id in list(self.requests):
-            if request := self._forget(stream_id):
-                request.exchange.finish(connection_reset(reason), now_s)
+        self._settle(self._streams.lose(reason), now_s)
         self._pool.has_lost(self, reason, now_s)
 
 

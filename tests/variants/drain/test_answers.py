@@ -26,9 +26,10 @@ ANSWERS = {
     "informed": (b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN, Answer(200, BODY), True),
     "no body": (b"HTTP/1.1 204 No Content\r\ncontent-length: 11\r\n\r\n", Answer(204, b""), True),
     "two": (PLAIN + b"H", Answer(200, BODY), False),
+    "HTTP/1.0": (PLAIN.replace(b"1.1", b"1.0", 1), Answer(200, BODY), False),
 }
 NONE = {
-    "other protocol": b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n",
+    "other protocol": b"HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n",
     "no status": b"HTTP/1.1 OK\r\n\r\n",
     "negative length": PLAIN.replace(b"11", b"-1"),
     "two lengths": PLAIN.replace(b"\r\nC", b"\r\ncontent-length: 12\r\nC"),

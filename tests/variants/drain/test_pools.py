@@ -302,6 +302,25 @@ async def test_h2_a_late_answer_is_a_timeout_and_its_stream_is_cancelled() -> No
     await ask_h2(hang, [batch()], check)
 
 
+async def test_h2_a_graceful_goaway_loses_no_answer_and_the_next_request_takes_a_new_connection() -> None:
+    async def leave(request: Request) -> None:
+        await request.whole.wait()
+        await request.connection.go_away_gracefully(2**31 - 1)  # as servers begin to: no new ones, all others go on
+        await anyio.sleep(0.05)
+        await request.answer(200, b"after all")
+
+    async def check(server: H2Server, pool: H2Pool, poller: Poller, asker: Asker) -> None:
+        await settle(poller, asker, 2)
+        assert asker.outcomes == [Answer(200, b"after all")] * 2
+        server.behaviour = echo
+        pool.post(batch(), asker, 100.5)
+        await settle(poller, asker, 3)
+        assert asker.kinds[2] == 200
+        assert len(server.connections) > 2
+
+    await ask_h2(leave, [batch(), batch()], check)
+
+
 @pytest.mark.parametrize("reset", [True, False])
 async def test_h2_a_lost_connection_is_a_reset_for_all_on_it_and_is_made_again(reset: bool) -> None:
     async def drop(request: Request) -> None:

@@ -1,0 +1,268 @@
+"""Requests of `POST /infer` as streams of one HTTP/2 connection: `h2` for the protocol. No I/O, no clock.
+
+Bytes in, outcomes and bytes out. `h2_client` drives it on anyio's event loops, `variants.drain.h2c` on epoll. Whoever
+asks gives a token of its own with each request, and gets it back with the outcome.
+"""
+
+from typing import Generic, NamedTuple, TypeVar
+
+from h2.config import H2Configuration
+from h2.connection import ConnectionState, H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+
+from gateway import Infer
+from variants.shared.inference import Answer
+
+Token = TypeVar("Token")
+
+_CONFIG = H2Configuration(
+    client_side=True,
+    header_encoding=None,  # header values stay bytes
+    validate_outbound_headers=False,  # ours are constants, checked by the tests
+    normalize_outbound_headers=False,
+)
+_HEAD_BYTES = 9
+_GOAWAY = 0x7
+"""A frame's type is its fourth byte; its length the first three (RFC 9113, section 4.1)."""
+_LAST_STREAM = 2**31 - 1
+
+
+class Lost(NamedTuple):
+    """There will be no answer: why."""
+
+    reason: str
+
+
+class Outcome(NamedTuple, Generic[Token]):
+    """What came of a request."""
+
+    token: Token
+    what: Answer | Lost
+
+
+class _Request(Generic[Token]):
+    """One stream: what of the batch has yet to be sent, and what of the answer has come."""
+
+    __slots__ = ("answer", "status", "token", "unsent")
+
+    def __init__(self, token: Token, batch: Infer) -> None:
+        self.token = token
+        self.unsent = memoryview(b"".join(batch.chunks))
+        self.status = 0
+        self.answer = bytearray()
+
+
+class H2Streams(Generic[Token]):
+    """The client's side of one connection. Every verb may leave bytes in `data_to_send`."""
+
+    def __init__(self, authority: str) -> None:
+        self._authority = authority
+        self._h2 = H2Connection(config=_CONFIG)
+        self._h2.initiate_connection()
+        self._requests: dict[int, _Request[Token]] = {}
+        self._blocked: set[int] = set()
+        """Streams whose body waits for flow control."""
+        self._leaving = False
+        """The server takes no new stream here."""
+        self._frames = _Frames(self._h2.max_inbound_frame_size)
+        self._held = b""
+        """To be sent, and taken out of `h2` before a GOAWAY, at which it throws away what it has."""
+        self.broken: str | None = None
+        """Why the connection is of no use any more, where what came was no HTTP/2."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes new requests, now or once others are done. One that does not is finished when `idle`."""
+        return not self._leaving and self._h2.highest_outbound_stream_id < _LAST_STREAM - 1
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a request can begin now, by the server's own limit of streams."""
+        return self.usable and len(self._requests) < self._h2.remote_settings.max_concurrent_streams
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self._requests
+
+    def begin(self, batch: Infer, token: Token) -> int:
+        """Begin a request where there is room, and send its body as far as flow control allows; its stream.
+
+        Raises:
+            ProtocolError: the connection has ended.
+        """
+        stream = self._h2.get_next_available_stream_id()
+        self._h2.send_headers(
+            stream,
+            [
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":authority", self._authority),
+                (":path", "/infer"),
+                ("content-length", str(batch.audio_bytes)),
+                ("x-cpu-passes", str(batch.cpu_passes)),
+            ],
+        )
+        self._requests[stream] = _Request(token, batch)
+        self._send_body(stream)
+        return stream
+
+    def cancel(self, stream: int) -> None:
+        """Give up a request: nothing more is told of it. One that has ended is no error."""
+        if self._forget(stream) is not None:
+            self._reset(stream)
+
+    def receive(self, data: bytes) -> list[Outcome[Token]]:
+        """Take what the server sent; the requests that ended by it: all of them where it is no HTTP/2 (`broken`)."""
+        outcomes: list[Outcome[Token]] = []
+        # After a GOAWAY `h2` takes no frame more, though the server still answers the streams up to the last that it
+        # named (RFC 9113, section 6.8): each is given alone, and the connection opened again behind it.
+        try:
+            parts = self._frames.with_goaway_alone(data)
+        except ProtocolError as error:
+            return self._break(error)
+        for part in parts:
+            self._held += self._h2.data_to_send()
+            try:
+                events = self._h2.receive_data(part)
+            except Exception as error:  # garbage: besides its own ProtocolError, what parsers below it stumble over
+                return [*outcomes, *self._break(error)]
+            for event in events:
+                self._handle(event, outcomes)
+        return outcomes
+
+    def _break(self, error: Exception) -> list[Outcome[Token]]:
+        self.broken = f"the connection to the inference server broke: {error!r}"
+        return self.lose(self.broken)
+
+    def lose(self, reason: str) -> list[Outcome[Token]]:
+        """The connection has ended: every request that was under way."""
+        self._leaving = True
+        lost = [Outcome(request.token, Lost(reason)) for request in self._requests.values()]
+        self._requests.clear()
+        self._blocked.clear()
+        return lost
+
+    def data_to_send(self) -> bytes:
+        """What is to be written now, once."""
+        data, self._held = self._held + self._h2.data_to_send(), b""
+        return data
+
+    def _send_body(self, stream: int) -> None:
+        request = self._requests[stream]
+        while request.unsent:
+            window = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+            if window <= 0:
+                self._blocked.add(stream)
+                return
+            part, request.unsent = request.unsent[:window], request.unsent[window:]
+            self._h2.send_data(stream, part, end_stream=not request.unsent)
+        self._blocked.discard(stream)
+
+    def _handle(self, event: Event, outcomes: list[Outcome[Token]]) -> None:
+        match event:
+            case DataReceived():
+                if request := self._requests.get(event.stream_id or 0):
+                    request.answer += event.data or b""
+                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
+            case ResponseReceived():
+                if request := self._requests.get(event.stream_id or 0):
+                    status = dict(event.headers or ()).get(b":status", b"")
+                    if not status.isdigit():
+                        self._fail(
+                            event.stream_id or 0, f"the inference server answered with status {status!r}", outcomes
+                        )
+                        self._reset(event.stream_id or 0)
+                        return
+                    request.status = int(status)
+            case StreamEnded():
+                stream = event.stream_id or 0
+                if request := self._forget(stream):
+                    outcomes.append(Outcome(request.token, Answer(request.status, bytes(request.answer))))
+                    if request.unsent:  # answered before all of it was sent: nobody else will end our half
+                        self._reset(stream)
+            case StreamReset():
+                self._fail(
+                    event.stream_id or 0, f"the inference server reset the stream ({event.error_code!r})", outcomes
+                )
+            case ConnectionTerminated():
+                self._leaving = True
+                for stream in [each for each in self._requests if each > (event.last_stream_id or 0)]:
+                    self._fail(stream, f"the inference server is going away ({event.error_code!r})", outcomes)
+                self._h2.state_machine.state = ConnectionState.CLIENT_OPEN
+            case WindowUpdated() | RemoteSettingsChanged():
+                for stream in list(self._blocked):
+                    self._send_body(stream)
+
+    def _fail(self, stream: int, reason: str, outcomes: list[Outcome[Token]]) -> None:
+        if request := self._forget(stream):
+            outcomes.append(Outcome(request.token, Lost(reason)))
+
+    def _forget(self, stream: int) -> _Request[Token] | None:
+        self._blocked.discard(stream)
+        return self._requests.pop(stream, None)
+
+    def _reset(self, stream: int) -> None:
+        try:
+            self._h2.reset_stream(stream, ErrorCodes.CANCEL)
+        except ProtocolError:
+            return  # the server has ended it meanwhile: nothing to take back
+
+
+class _Frames:
+    """Where frames begin and end in a stream of bytes, so that one kind of them can be given alone."""
+
+    __slots__ = ("_head", "_is_goaway", "_left", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        """The most bytes that a frame may have: `h2` itself would wait for all of it."""
+        self._is_goaway = False
+        self._head = b""
+        """Of a frame whose head has not come whole."""
+        self._left = 0
+        """Bytes of the present frame's payload that are still to come."""
+
+    def with_goaway_alone(self, data: bytes) -> list[bytes]:
+        """`data` in parts, of which a GOAWAY is one; of several, where it comes in pieces.
+
+        Raises:
+            ProtocolError: a frame is larger than it may be.
+        """
+        parts, begin, at, end = [], 0, 0, len(data)
+        while at < end:
+            if not self._left:
+                head_at = at
+                at = min(at + _HEAD_BYTES - len(self._head), end)
+                self._head += data[head_at:at]
+                if len(self._head) < _HEAD_BYTES:
+                    break
+                self._left = int.from_bytes(self._head[:3], "big")
+                self._is_goaway = self._head[3] == _GOAWAY
+                self._head = b""
+                if self._left > self._limit:
+                    raise ProtocolError(f"a frame of {self._left} bytes; at most {self._limit} were agreed upon")
+                if self._is_goaway and begin < head_at:
+                    parts.append(data[begin:head_at])
+                    begin = head_at
+            step = min(self._left, end - at)
+            self._left -= step
+            at += step
+            if self._is_goaway and not self._left:
+                parts.append(data[begin:at])
+                begin = at
+                self._is_goaway = False
+        if begin < end:
+            parts.append(data[begin:])
+        return parts
