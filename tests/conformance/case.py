@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 
@@ -40,9 +41,9 @@ class Case:
         return audio
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Wire]:
-        """An upgraded connection without a start message."""
-        async with open_wire(self.gateway) as wire:
+    async def connection(self, **offers: Any) -> AsyncIterator[Wire]:
+        """An upgraded connection without a start message; `offers` as in `open_wire`."""
+        async with open_wire(self.gateway, **offers) as wire:
             yield wire
 
     @asynccontextmanager

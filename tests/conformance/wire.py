@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
@@ -220,15 +220,19 @@ class Wire:
 
 
 @asynccontextmanager
-async def open_wire(gateway: Address) -> AsyncIterator[Wire]:
-    """Connect and upgrade at /ws/stt; leaving the block ends the TCP connection, politely or not."""
+async def open_wire(gateway: Address, **offers: Any) -> AsyncIterator[Wire]:
+    """Connect and upgrade at /ws/stt; leaving the block ends the TCP connection, politely or not.
+
+    Args:
+        offers: what else `websockets.client.ClientProtocol` takes: extensions, subprotocols, origin.
+    """
     host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
     try:
         with anyio.fail_after(CONNECT_LIMIT_S):
             stream = await anyio.connect_tcp(gateway.host, gateway.port)
     except (OSError, TimeoutError) as error:
         raise Failed(f"cannot connect to {host}:{gateway.port}: {error!r}") from None
-    wire = Wire(stream, ClientProtocol(parse_uri(f"ws://{host}:{gateway.port}/ws/stt")))
+    wire = Wire(stream, ClientProtocol(parse_uri(f"ws://{host}:{gateway.port}/ws/stt"), **offers))
     async with stream, anyio.create_task_group() as tasks:
         tasks.start_soon(wire.read)
         try:

@@ -1,14 +1,15 @@
 """Rules of clients that mean harm: whatever one of them sends, it costs that one alone."""
 
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 import anyio
 
 from tests.conformance.case import Case
 from tests.conformance.expect import expect
-from tests.conformance.rule import Rule, add_rule
+from tests.conformance.rule import Rule, add_rule, rule
 from tests.conformance.rules.framing import AUDIO, BROKEN, CLOSE, CONTINUATION, PING
 from tests.conformance.rules.start import BINARY, CLOSE_LIMIT_S, TEXT
 from tests.conformance.session import Session, check_cover
@@ -47,27 +48,33 @@ FLOODS = {
 }
 
 Attack = Callable[[Session], Awaitable[None]]
+Doing = Callable[[], Coroutine[Any, Any, None]]
 
 
-async def _beside_an_innocent(case: Case, attacks: Sequence[Attack]) -> str:
-    """Run attacks, each on a session of its own. Failed unless somebody else's answers come, and come in time."""
-
-    async def attack(does: Attack) -> None:
-        async with case.session() as session:
-            await session.send_frames(1)
-            await does(session)
-
+async def beside_an_innocent(case: Case, doings: Sequence[Doing]) -> str:
+    """Do all of it at once. Failed unless somebody else's answers come meanwhile, and come in time."""
     async with case.session() as innocent:
         async with innocent.streaming(every_s=0.1):
             await innocent.partial()
             async with anyio.create_task_group() as attackers:
-                for does in attacks:
-                    attackers.start_soon(attack, does)
+                for does in doings:
+                    attackers.start_soon(does)
             while_streaming = [*innocent.messages, *await innocent.partials(2)]
         check_cover(await innocent.all_covered())
         late_s = max(message.arrived_s - innocent.sent_s[message.newest - 1] for message in while_streaming)
         expect(late_s <= LATE_LIMIT_S, f"expected no answer to another session over 350 ms, got {late_s * 1000:.0f}")
-        return f"{len(attacks)} attacks, somebody else's answers within {late_s * 1000:.0f} ms"
+        return f"{len(doings)} attacks, somebody else's answers within {late_s * 1000:.0f} ms"
+
+
+def on_a_session(case: Case, attack: Attack) -> Doing:
+    """An attack by a client that was let in, and sent a frame first."""
+
+    async def does() -> None:
+        async with case.session() as session:
+            await session.send_frames(1)
+            await attack(session)
+
+    return does
 
 
 def _followed_rule(what: str, follower: bytes) -> None:
@@ -80,7 +87,9 @@ def _followed_rule(what: str, follower: bytes) -> None:
         return attack
 
     async def check(case: Case) -> str:
-        return await _beside_an_innocent(case, [send(violation) for violation in VIOLATIONS.values()])
+        return await beside_an_innocent(
+            case, [on_a_session(case, send(violation)) for violation in VIOLATIONS.values()]
+        )
 
     title = f"a violation and {what} in one segment end that connection alone"
     add_rule(Rule(f"hostile-then-{what.split()[-1]}", title, check, inference=True, timing=True))
@@ -93,11 +102,23 @@ def _flood_rule(name: str, what: str, data: bytes) -> None:
             await anyio.sleep(FLOOD_S)
 
     async def check(case: Case) -> str:
-        return await _beside_an_innocent(case, [attack])
+        return await beside_an_innocent(case, [on_a_session(case, attack)])
 
     add_rule(
         Rule(f"hostile-flood-{name}", f"{what} in one write hold up nobody else", check, inference=True, alone=True)
     )
+
+
+async def _too_fast(session: Session) -> None:
+    """An hour of audio as fast as the connection takes it."""
+    with anyio.move_on_after(FLOOD_S):
+        while session.wire.ended_s is None and session.wire.closing is None:
+            await session.wire.send_raw(frame(BINARY, AUDIO) * 500)
+
+
+@rule("hostile-too-fast", "audio as fast as a connection takes it holds up nobody else", inference=True, alone=True)
+async def too_fast(case: Case) -> str:
+    return await beside_an_innocent(case, [on_a_session(case, _too_fast)] * 2)
 
 
 for _what, _follower in FOLLOWERS.items():

@@ -6,5 +6,16 @@ from tests.conformance.rule import RULES
 
 __all__ = ["RULES"]
 
-for _group in ("start", "audio", "framing", "cadence", "answers", "errors", "lifecycle", "hostile", "outage"):
+for _group in (
+    "start",
+    "audio",
+    "framing",
+    "cadence",
+    "answers",
+    "errors",
+    "lifecycle",
+    "hostile",
+    "strangers",
+    "outage",
+):
     import_module(f"tests.conformance.rules.{_group}")
