@@ -11,11 +11,12 @@ from gateway.failures import (
 )
 from gateway.prediction import BadPrediction, Prediction, parse_prediction
 from gateway.schedule import FlushSchedule
-from gateway.session import Session, SessionMisuse
+from gateway.session import LEAVE_LIMIT_S, Session, SessionMisuse
 from gateway.settings import FRAME_BYTES, SessionSettings
 
 __all__ = [
     "FRAME_BYTES",
+    "LEAVE_LIMIT_S",
     "BadPrediction",
     "Close",
     "Failure",

@@ -14,6 +14,9 @@ from gateway.prediction import BadPrediction, parse_prediction
 from gateway.schedule import FlushSchedule
 from gateway.settings import FRAME_BYTES, SessionSettings
 
+GOING_AWAY = 1001
+LEAVE_LIMIT_S = 4.5
+"""How long clients may take to go when the host ends: an answer has 2 s, and then comes the close."""
 BAD_START = 1002
 BAD_MESSAGE = 1003
 
@@ -38,7 +41,7 @@ class Session:
         phase_ms: this connection's offset in the flush schedule, drawn once by the host from [0, jitter).
     """
 
-    __slots__ = ("_batch", "_buffer", "_closed", "_outbox", "_phase_ms", "_schedule", "_settings")
+    __slots__ = ("_batch", "_buffer", "_closed", "_leaving", "_outbox", "_phase_ms", "_schedule", "_settings")
 
     def __init__(self, settings: SessionSettings, phase_ms: float) -> None:
         self._settings = settings
@@ -48,6 +51,7 @@ class Session:
         self._batch: _Batch | None = None
         self._outbox = 0
         self._closed = False
+        self._leaving = False
 
     @property
     def started(self) -> bool:
@@ -58,6 +62,11 @@ class Session:
     def in_flight(self) -> bool:
         """Whether an `Infer` waits for its `answered` or `failed`."""
         return self._batch is not None
+
+    @property
+    def owes(self) -> bool:
+        """Whether a request is in flight, or a message waits to be written, and the client is still there for it."""
+        return not self._closed and (self._batch is not None or self._outbox > 0)
 
     @property
     def buffered_frames(self) -> int:
@@ -116,6 +125,7 @@ class Session:
         if (
             lateness_ms is None
             or self._closed
+            or self._leaving
             or self._batch is not None
             or self._outbox >= self._settings.outbox_messages
             or not self._buffer.frames
@@ -224,6 +234,11 @@ class Session:
         if self._outbox <= 0:
             raise SessionMisuse("written() without a message that waits")
         self._outbox -= 1
+
+    def leave(self) -> Close:
+        """The host ends: ticks send nothing more. The close to send once nothing is owed."""
+        self._leaving = True
+        return Close(GOING_AWAY, "the gateway is going away")
 
     def close(self) -> None:
         """The connection ends, whoever ended it: nothing is taken or sent any more, buffered audio is let go."""

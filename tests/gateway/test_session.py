@@ -282,3 +282,22 @@ def test_a_buffer_has_room_for_a_frame() -> None:
     with pytest.raises(ValueError, match="20 ms"):
         SessionSettings(buffer_seconds=0.019)
     assert SessionSettings(buffer_seconds=0.02).buffer_frames == 1
+
+
+# --- the host ends ---
+
+
+def test_a_session_that_leaves_sends_nothing_new_and_still_tells_what_it_owes() -> None:
+    wire = FakeWire()
+    wire.feed(1, 5, 0.0)
+    assert wire.tick(1.0) == ["infer"]
+    assert wire.session.leave() == Close(1001, "the gateway is going away")
+    wire.feed(6, 5, 1.1)
+    assert wire.session.owes
+    assert wire.answer(1.2) is not None
+    assert wire.session.owes, "until it is written"
+    wire.session.written()
+    assert not wire.session.owes
+    assert wire.tick(2.0) == []
+    wire.session.close()
+    assert not wire.session.owes

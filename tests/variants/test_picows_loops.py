@@ -207,7 +207,7 @@ class PromptClient:
 async def deaf_session(client: PromptClient) -> tuple[Connection, DeafTransport]:
     """A started session on a deaf transport, with a tick every 2 ms and a frame for each."""
     transport = DeafTransport()
-    connection = Connection(Session(SessionSettings(flush_interval_ms=2), 0), client)
+    connection = Connection(Session(SessionSettings(flush_interval_ms=2), 0), client, set())
     transport.listener = connection
     connection.on_ws_connected(transport)
     connection.on_ws_frame(transport, _make_test_ws_frame(WSMsgType.TEXT, START.encode(), True, False))

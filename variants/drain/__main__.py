@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 
-from gateway import SessionSettings
+from gateway import LEAVE_LIMIT_S, SessionSettings
 from variants.drain.loop import Loop, listen
 from variants.shared.build import gil_enabled, require_interpreter
 from variants.shared.options import HostOptions
@@ -17,7 +17,7 @@ _COLLECT_AFTER = 50_000
 
 
 def main() -> int:
-    """Serve until a signal (0) or the end of a loop, which is a mistake of ours (1)."""
+    """Serve until a signal, then let everybody go (0); or until a loop dies, which is a mistake of ours (1)."""
     options = HostOptions.parse(loops=("epoll",), transports=("h1", "h2"), factors=("look_interval_ms",))
     require_interpreter(options.expect)
     if options.loops > 1 and gil_enabled():
@@ -32,19 +32,33 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ends.put(0))
     listeners = [listen(options) for _ in range(options.loops)]
+    loops: dict[int, Loop] = {}
+    """Each put in by its thread, once it serves."""
 
     def run(index: int) -> None:
         try:
-            Loop(options, settings, listeners[index]).run()
+            loops[index] = loop = Loop(options, settings, listeners[index])
+            loop.run()
         except BaseException:
             traceback.print_exc()  # here: the process ends as soon as the main thread knows
         ends.put(1)
 
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
-    for index in range(options.loops):
-        threading.Thread(target=run, args=(index,), name=f"loop-{index}", daemon=True).start()
-    return ends.get()
+    threads = [
+        threading.Thread(target=run, args=(index,), name=f"loop-{index}", daemon=True) for index in range(options.loops)
+    ]
+    for thread in threads:
+        thread.start()
+    status = ends.get()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    for index, loop in list(loops.items()):
+        if threads[index].is_alive():
+            loop.leave()
+    for index in list(loops):
+        threads[index].join(LEAVE_LIMIT_S)
+    return status
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ class Client(Stream):
         """By the last look of the timer's."""
         self._ends_s: float | None = None
         """When an ended connection is dropped; None while it lives."""
+        self._leave: Close | None = None
+        """The close to send once nothing is owed, because the host ends."""
         self._linger = False
         """We have said our last; what still comes is thrown away, until the peer's FIN."""
 
@@ -247,6 +249,8 @@ class Client(Stream):
                 message = self._session.answered(outcome.status, outcome.body, now_s)
             if message is not None:
                 self._send_text(message)
+            if self._leave is not None and self._ends_s is None and self.open:
+                self._close(self._leave, now_s)
         except Exception:
             self.fail(now_s)
 
@@ -285,6 +289,17 @@ class Client(Stream):
         self._protocol.send_close(close.code, close.reason)
         self._end(now_s)
         self._write_replies(now_s)
+
+    def leave(self, now_s: float) -> None:
+        """The host ends: the answer in flight is still relayed; then, or at once, the connection is closed."""
+        if self._ends_s is not None or not self.open:
+            return  # it is going already
+        if self._request is not None:
+            self.drop()  # no WebSocket yet
+            return
+        self._leave = self._session.leave()
+        if not self._session.in_flight:
+            self._close(self._leave, now_s)
 
     def fail(self, now_s: float) -> None:
         """Called while an exception is handled that nobody expected, and that costs this connection alone."""

@@ -12,9 +12,10 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-from gateway import Session, SessionSettings
+from gateway import LEAVE_LIMIT_S, Session, SessionSettings
 from variants.drain.client import Client
 from variants.drain.h1 import H1Pool
 from variants.drain.h2c import H2Pool
@@ -84,6 +85,23 @@ def _spare_descriptor() -> int | None:
         return None
 
 
+class _Wake:
+    """How another thread wakes a loop: the one thing of a loop's that it may touch."""
+
+    def __init__(self, poller: Poller, told: Callable[[float], None]) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # closed with the process, by when nobody writes
+        self._told = told
+        poller.add(self._fd, self, IN)
+
+    def wake(self) -> None:
+        """Have the loop's thread call `told`."""
+        os.eventfd_write(self._fd, 1)
+
+    def on_event(self, mask: int, now_s: float) -> None:
+        os.eventfd_read(self._fd)
+        self._told(now_s)
+
+
 class Loop:
     """Made and run by one thread."""
 
@@ -104,6 +122,9 @@ class Loop:
         self._hurries_until_s = 0.0
         """Until then nothing is put off for the sake of company: somebody is in the middle of a handshake."""
         self.poller.add(listener.fileno(), self, IN)
+        self._leaves_by_s: float | None = None
+        """When the loop ends at the latest; None while it serves."""
+        self._wake = _Wake(self.poller, self._begin_to_leave)
 
     def _open_inference(self, options: HostOptions) -> Inference:
         host, port = options.inference_address
@@ -116,12 +137,31 @@ class Loop:
         return pool
 
     def run(self) -> None:
-        """Serve until an exception, which would be a mistake of ours, ends it."""
+        """Serve until `leave` is called and everybody has gone. An exception that ends it is a mistake of ours."""
         try:
-            while True:
+            while not self._has_left():
                 self.serve_round()
         finally:
             self.poller.end()
+
+    def leave(self) -> None:
+        """Take nobody more, relay what is in flight, close every connection, then end. Any thread may ask for it."""
+        self._wake.wake()
+
+    def _begin_to_leave(self, now_s: float) -> None:
+        self._leaves_by_s = now_s + LEAVE_LIMIT_S
+        self.poller.close(self._listener)
+        for client in self._clients():
+            try:
+                client.leave(now_s)
+            except Exception:
+                client.fail(now_s)
+
+    def _clients(self) -> list[Client]:
+        return [handler for handler in self.poller.handlers if isinstance(handler, Client)]
+
+    def _has_left(self) -> bool:
+        return self._leaves_by_s is not None and (time.monotonic() >= self._leaves_by_s or not self._clients())
 
     def serve_round(self) -> None:
         """Wait for something to do, do it all, and let more gather until the next round or until something is due."""
@@ -163,7 +203,8 @@ class Loop:
             time.sleep(gathering_s)
 
     def _wait_s(self, now_s: float) -> float | None:
-        times_s = (self.timers.next_s, self.inference.next_deadline_s(), self._handshakes.next_s())
+        deadlines_s = (self.inference.next_deadline_s(), self._handshakes.next_s(), self._leaves_by_s)
+        times_s = (self.timers.next_s, *deadlines_s)
         next_s = min((time_s for time_s in times_s if time_s is not None), default=None)
         return None if next_s is None else max(0.0, next_s - now_s)
 
@@ -197,6 +238,8 @@ class Loop:
 
     def on_event(self, mask: int, now_s: float) -> None:
         """Accept whoever waits, some at a time, so that they do not hold up ticks."""
+        if self._leaves_by_s is not None:
+            return
         for _ in range(_ACCEPT_AT_ONCE):
             try:
                 sock, _ = self._listener.accept()

@@ -49,6 +49,11 @@ class Poller:
         self._epoll.unregister(fd)
         self._closing.append(sock)
 
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """Who is told of something."""
+        return tuple(self._handlers.values())
+
     def wait(self, timeout_s: float | None) -> list[tuple[Handler, int]]:
         """What happened, each with who handles it. Who was forgotten meanwhile must look at that itself."""
         for sock in self._closing:
@@ -60,7 +65,7 @@ class Poller:
 
     def end(self) -> None:
         """Close every stream, and the epoll."""
-        for handler in list(self._handlers.values()):
+        for handler in self.handlers:
             if isinstance(handler, Stream):
                 handler.close()
         self.wait(0)

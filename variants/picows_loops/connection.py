@@ -10,7 +10,7 @@ from time import monotonic
 import anyio
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from gateway import Session
+from gateway import Close, Session
 from variants.picows_loops.framing import MOST_ODD_FRAMES, POLICY_VIOLATION, PROTOCOL_ERROR, Assembly, BrokenFraming
 from variants.shared.inference import InferenceClient
 from variants.shared.relay import start_relay
@@ -28,8 +28,10 @@ _LOOK_INTERVAL_S = 1.0
 class Connection(WSListener):  # type: ignore[misc]
     """picows' listener for one WebSocket."""
 
-    def __init__(self, session: Session, client: InferenceClient) -> None:
-        self._session = session
+    def __init__(self, session: Session, client: InferenceClient, connections: "set[Connection]") -> None:
+        self.session = session
+        self._connections = connections
+        """The loop's, of which this is one while TCP lasts."""
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._assembly = Assembly()
@@ -48,6 +50,7 @@ class Connection(WSListener):  # type: ignore[misc]
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Count as written only what the kernel has taken: the transport pauses at the first byte that it keeps."""
         self._transport = transport
+        self._connections.add(self)
         transport.underlying_transport.set_write_buffer_limits(high=0)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -58,7 +61,7 @@ class Connection(WSListener):  # type: ignore[misc]
             and frame.fin
             and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
         ):
-            close = self._session.frame(frame.get_payload_as_bytes(), monotonic())
+            close = self.session.frame(frame.get_payload_as_bytes(), monotonic())
             if close is not None:
                 self._end(close.code, close.reason)
         elif not self._is_ending:
@@ -93,14 +96,14 @@ class Connection(WSListener):  # type: ignore[misc]
             message = self._assembly.take(frame)
             if message is not None:
                 self._hear(message)
-            self._takes_audio = self._session.started and not self._assembly.is_open and not self._is_ending
+            self._takes_audio = self.session.started and not self._assembly.is_open and not self._is_ending
 
     def _hear(self, message: str | bytes) -> None:
         """A whole message, the first one or one that came in fragments or as text."""
-        if self._session.started:
-            close = self._session.frame(message, monotonic())
+        if self.session.started:
+            close = self.session.frame(message, monotonic())
         else:
-            close = self._session.start(message, monotonic())
+            close = self.session.start(message, monotonic())
             if close is None:
                 self._relay = self._loop.create_task(self._run_relay())
                 self._relay.add_done_callback(self._relay_ended)
@@ -109,7 +112,7 @@ class Connection(WSListener):  # type: ignore[misc]
 
     async def _run_relay(self) -> None:
         async with anyio.create_task_group() as tasks:
-            start_relay(tasks, self._session, self._client, self._send_text)
+            start_relay(tasks, self.session, self._client, self._send_text)
 
     async def _send_text(self, text: str) -> None:
         """Write one message; returns when the kernel has taken it."""
@@ -123,6 +126,10 @@ class Connection(WSListener):  # type: ignore[misc]
             self._loop.call_exception_handler({"message": "the relay of a session failed", "exception": error})
             self._end(_INTERNAL_ERROR, "")
 
+    async def leave(self, close: Close) -> None:
+        """The host ends."""
+        self._end(close.code, close.reason)
+
     def _end(self, code: int, reason: str) -> None:
         """Send a close, and go on reading (nothing is kept) until it is answered: TCP would drop it otherwise."""
         if self._is_ending or self._transport is None:
@@ -134,7 +141,7 @@ class Connection(WSListener):  # type: ignore[misc]
     def _let_go(self) -> None:
         """Take and send nothing more; a request in flight is given up, audio forgotten."""
         self._is_ending, self._takes_audio = True, False
-        self._session.close()
+        self.session.close()
         if self._relay is not None:
             self._relay.cancel()
             self._relay = None
@@ -143,6 +150,7 @@ class Connection(WSListener):  # type: ignore[misc]
         """TCP has ended, whoever ended it: leave no reference that keeps anything alive."""
         self._let_go()
         self._transport = None
+        self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

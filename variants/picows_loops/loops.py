@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from queue import SimpleQueue
 from types import FrameType
@@ -27,13 +28,14 @@ from typing import Any
 
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
-from gateway import Session, SessionSettings
+from gateway import LEAVE_LIMIT_S, Session, SessionSettings
 from variants.picows_loops.connection import Connection
 from variants.picows_loops.framing import MOST_BYTES
 from variants.shared.build import require_interpreter
 from variants.shared.clients import open_client
 from variants.shared.collector import set_collector
 from variants.shared.inference import InferenceClient
+from variants.shared.leaving import leave_all
 from variants.shared.options import HostOptions
 
 LOOPS = ("asyncio", "uvloop")
@@ -42,7 +44,8 @@ LOOPS = ("asyncio", "uvloop")
 BACKLOG = 4096
 """Connections that the kernel holds for each listening socket until the loop comes to accept them."""
 
-_STOP_LIMIT_S = 2.0
+_STOP_LIMIT_S = LEAVE_LIMIT_S + 0.4
+"""For all threads together; what has not ended by then ends with the process."""
 _READ_BUFFER_BYTES = 4096
 """Six frames; picows grows it for a client that sends in bursts."""
 
@@ -66,10 +69,13 @@ def serve(options: HostOptions) -> int:
     for thread in threads:
         thread.start()
     fatal = ended.get()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
     for thread in threads:
         thread.stop()
+    ends_s = time.monotonic() + _STOP_LIMIT_S
     for thread in threads:
-        thread.join(_STOP_LIMIT_S / len(threads))
+        thread.join(max(0.0, ends_s - time.monotonic()))
     if fatal is None:
         return 0
     traceback.print_exception(fatal)
@@ -144,8 +150,9 @@ class LoopThread(threading.Thread):
         async with open_client(self._options) as client:
             require_interpreter(self._options.expect)  # the client's modules are the last that are imported
             set_collector(self._options.collector)
+            connections: set[Connection] = set()
             server = await ws_create_server(
-                self._router(client),
+                self._router(client, connections),
                 sock=self._listening,
                 backlog=BACKLOG,
                 max_frame_size=MOST_BYTES,
@@ -154,8 +161,9 @@ class LoopThread(threading.Thread):
             )
             await stop.wait()
             server.close()
+            await leave_all(connections)
 
-    def _router(self, client: InferenceClient) -> Any:
+    def _router(self, client: InferenceClient, connections: set[Connection]) -> Any:
         """What picows calls with each HTTP request: a listener for a WebSocket, a whole answer, or None for 404."""
         phases = random.Random()
 
@@ -163,7 +171,7 @@ class LoopThread(threading.Thread):
             path = request.path.partition(b"?")[0]
             if path == b"/ws/stt":
                 phase_ms = phases.uniform(0, self._options.flush_phase_jitter_ms)
-                return Connection(Session(self._settings, phase_ms), client)
+                return Connection(Session(self._settings, phase_ms), client, connections)
             if path == b"/health":
                 healthy = WSUpgradeResponse.create_ok_response(b'{"ok":true}', {"Content-Type": "application/json"})
                 return WSUpgradeResponseWithListener(healthy, None)
