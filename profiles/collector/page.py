@@ -258,7 +258,9 @@ def _ceilings(ceilings: StoredRun) -> str:
     known = compare([ceilings])
     lines = [[line[0], line[2], line[3], line[4], line[5]] for line in known.lines()]
     headings = ("row", "µs per session-s", "ratio to first", "bracket", "ceiling ÷ first's")
-    return f"Ladders, rows in turn, {ceilings.machine}; a bracket says what was confirmed:\n\n{markdown(headings, lines)}"
+    return (
+        f"Ladders, rows in turn, {ceilings.machine}; a bracket says what was confirmed:\n\n{markdown(headings, lines)}"
+    )
 
 
 def _threads(evidence: Evidence, load: int) -> str:
