@@ -7,7 +7,7 @@ asks gives a token of its own with each request, and gets it back with the outco
 from typing import Generic, NamedTuple, TypeVar
 
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -19,7 +19,8 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
-from h2.exceptions import ProtocolError
+from h2.exceptions import FrameTooLargeError, ProtocolError
+from hyperframe.frame import Frame, GoAwayFrame
 
 from gateway import Infer
 from variants.shared.inference import Answer
@@ -32,9 +33,6 @@ _CONFIG = H2Configuration(
     validate_outbound_headers=False,  # ours are constants, checked by the tests
     normalize_outbound_headers=False,
 )
-_HEAD_BYTES = 9
-_GOAWAY = 0x7
-"""A frame's type is its fourth byte; its length the first three (RFC 9113, section 4.1)."""
 _LAST_STREAM = 2**31 - 1
 
 
@@ -63,21 +61,36 @@ class _Request(Generic[Token]):
         self.answer = bytearray()
 
 
+class _Connection(H2Connection):
+    """`h2`'s, but for a GOAWAY and for a frame that is too large."""
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        """`h2` takes it for the end, and throws away what it has to send; the server still answers streams up to the
+        last that it named (RFC 9113, section 6.8)."""
+        unsent, state = self._data_to_send, self.state_machine.state
+        told = super()._receive_goaway_frame(frame)
+        self._data_to_send, self.state_machine.state = unsent, state
+        return told
+
+    def check_next_frame(self) -> None:
+        """Raises FrameTooLargeError where the frame that has begun to come is: `h2` itself would wait for all of it."""
+        length = self.incoming_buffer._data[:3]  # a frame's first three bytes (RFC 9113, section 4.1)
+        if len(length) == 3 and int.from_bytes(length, "big") > self.max_inbound_frame_size:
+            raise FrameTooLargeError(f"a frame of {int.from_bytes(length, 'big')} bytes")
+
+
 class H2Streams(Generic[Token]):
     """The client's side of one connection. Every verb may leave bytes in `data_to_send`."""
 
     def __init__(self, authority: str) -> None:
         self._authority = authority
-        self._h2 = H2Connection(config=_CONFIG)
+        self._h2 = _Connection(config=_CONFIG)
         self._h2.initiate_connection()
         self._requests: dict[int, _Request[Token]] = {}
         self._blocked: set[int] = set()
         """Streams whose body waits for flow control."""
         self._leaving = False
         """The server takes no new stream here."""
-        self._frames = _Frames(self._h2.max_inbound_frame_size)
-        self._held = b""
-        """To be sent, and taken out of `h2` before a GOAWAY, at which it throws away what it has."""
         self.broken: str | None = None
         """Why the connection is of no use any more, where what came was no HTTP/2."""
 
@@ -126,25 +139,15 @@ class H2Streams(Generic[Token]):
     def receive(self, data: bytes) -> list[Outcome[Token]]:
         """Take what the server sent; the requests that ended by it: all of them where it is no HTTP/2 (`broken`)."""
         outcomes: list[Outcome[Token]] = []
-        # After a GOAWAY `h2` takes no frame more, though the server still answers the streams up to the last that it
-        # named (RFC 9113, section 6.8): each is given alone, and the connection opened again behind it.
         try:
-            parts = self._frames.with_goaway_alone(data)
-        except ProtocolError as error:
-            return self._break(error)
-        for part in parts:
-            self._held += self._h2.data_to_send()
-            try:
-                events = self._h2.receive_data(part)
-            except Exception as error:  # garbage: besides its own ProtocolError, what parsers below it stumble over
-                return [*outcomes, *self._break(error)]
-            for event in events:
-                self._handle(event, outcomes)
+            events = self._h2.receive_data(data)
+            self._h2.check_next_frame()
+        except Exception as error:  # garbage: besides its own ProtocolError, what parsers below it stumble over
+            self.broken = f"the connection to the inference server broke: {error!r}"
+            return self.lose(self.broken)
+        for event in events:
+            self._handle(event, outcomes)
         return outcomes
-
-    def _break(self, error: Exception) -> list[Outcome[Token]]:
-        self.broken = f"the connection to the inference server broke: {error!r}"
-        return self.lose(self.broken)
 
     def lose(self, reason: str) -> list[Outcome[Token]]:
         """The connection has ended: every request that was under way."""
@@ -156,8 +159,7 @@ class H2Streams(Generic[Token]):
 
     def data_to_send(self) -> bytes:
         """What is to be written now, once."""
-        data, self._held = self._held + self._h2.data_to_send(), b""
-        return data
+        return self._h2.data_to_send()
 
     def _send_body(self, stream: int) -> None:
         request = self._requests[stream]
@@ -200,7 +202,6 @@ class H2Streams(Generic[Token]):
                 self._leaving = True
                 for stream in [each for each in self._requests if each > (event.last_stream_id or 0)]:
                     self._fail(stream, f"the inference server is going away ({event.error_code!r})", outcomes)
-                self._h2.state_machine.state = ConnectionState.CLIENT_OPEN
             case WindowUpdated() | RemoteSettingsChanged():
                 for stream in list(self._blocked):
                     self._send_body(stream)
@@ -218,51 +219,3 @@ class H2Streams(Generic[Token]):
             self._h2.reset_stream(stream, ErrorCodes.CANCEL)
         except ProtocolError:
             return  # the server has ended it meanwhile: nothing to take back
-
-
-class _Frames:
-    """Where frames begin and end in a stream of bytes, so that one kind of them can be given alone."""
-
-    __slots__ = ("_head", "_is_goaway", "_left", "_limit")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        """The most bytes that a frame may have: `h2` itself would wait for all of it."""
-        self._is_goaway = False
-        self._head = b""
-        """Of a frame whose head has not come whole."""
-        self._left = 0
-        """Bytes of the present frame's payload that are still to come."""
-
-    def with_goaway_alone(self, data: bytes) -> list[bytes]:
-        """`data` in parts, of which a GOAWAY is one; of several, where it comes in pieces.
-
-        Raises:
-            ProtocolError: a frame is larger than it may be.
-        """
-        parts, begin, at, end = [], 0, 0, len(data)
-        while at < end:
-            if not self._left:
-                head_at = at
-                at = min(at + _HEAD_BYTES - len(self._head), end)
-                self._head += data[head_at:at]
-                if len(self._head) < _HEAD_BYTES:
-                    break
-                self._left = int.from_bytes(self._head[:3], "big")
-                self._is_goaway = self._head[3] == _GOAWAY
-                self._head = b""
-                if self._left > self._limit:
-                    raise ProtocolError(f"a frame of {self._left} bytes; at most {self._limit} were agreed upon")
-                if self._is_goaway and begin < head_at:
-                    parts.append(data[begin:head_at])
-                    begin = head_at
-            step = min(self._left, end - at)
-            self._left -= step
-            at += step
-            if self._is_goaway and not self._left:
-                parts.append(data[begin:at])
-                begin = at
-                self._is_goaway = False
-        if begin < end:
-            parts.append(data[begin:])
-        return parts
