@@ -13,10 +13,9 @@ from experiment.ask import ConfigError
 from experiment.bench.reactions import measure_reactions
 from experiment.host import core_speed, raise_descriptor_limit, role_environment, usable_cpus
 from experiment.run import HARNESS_PYTHON, Display
-from experiment.setup import CHECKOUT, Environment, SetupError, ensure, write_json
+from experiment.setup import CHECKOUT, OWN_SERIES, Environment, SetupError, ensure, write_json
 
 PARTS = ("core", "draining", "reactions", "loadgen", "simulator")
-BUILDS = ("3.14", "3.14t")
 DRAINING_SESSIONS = (100, 1000)
 DRAINING_SECONDS = 5
 DRAINING_TURNS = 2
@@ -106,7 +105,7 @@ def _reactions(folder: Path, display: Display) -> None:
 def _environments(part: str, display: Display) -> list[Environment]:
     """The builds that are to be had."""
     found = []
-    for build in BUILDS:
+    for build in OWN_SERIES:
         try:
             environment = "bench" if part == "core" else "drain"
             found.append(ensure(environment, build, allow_stand_in=True, report=display.note))

@@ -8,11 +8,9 @@ from typing import Any
 
 from experiment.ask import Foreign, Variant
 from experiment.host import contents
-from experiment.setup import Environment, NotOnInterpreter, describe, ensure
+from experiment.setup import OWN_SERIES, Environment, NotOnInterpreter, describe, ensure
 from variants.shared.build import GIL_WARNING
 
-OWN_SERIES = ("3.14", "3.14t")
-"""Of CPython: those that the laboratory's rows are made for, where an older one may stand in."""
 GIL_TURNED_ON = f"error:{GIL_WARNING}:RuntimeWarning"
 """For `python -W`: an import that would turn the GIL back on fails, and its name is in the error."""
 

@@ -4,7 +4,7 @@ Runs before anything is installed, so it needs only a CPython ≥ 3.11 and its s
 """
 
 from experiment.setup.environments import Environment, ensure
-from experiment.setup.facts import Interpreter, describe
+from experiment.setup.facts import OWN_SERIES, Interpreter, describe
 from experiment.setup.failures import Attempt, NotOnInterpreter, SetupError
 from experiment.setup.handover import run_in_foreground
 from experiment.setup.json_files import read_json, write_json
@@ -13,6 +13,7 @@ from experiment.setup.survey import Finding, survey
 
 __all__ = [
     "CHECKOUT",
+    "OWN_SERIES",
     "Attempt",
     "Environment",
     "Finding",

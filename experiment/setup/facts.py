@@ -13,6 +13,8 @@ from typing import Any
 from experiment.setup.commands import run
 from experiment.setup.failures import Unavailable
 
+OWN_SERIES = ("3.14", "3.14t")
+"""Of CPython: those that the laboratory's rows are made for, where an older one may stand in."""
 OLDEST_MINOR = 11  # the first CPython 3.x that the laboratory's own code runs on
 OLDEST_FREE_THREADED_MINOR = 13  # the first with a free-threaded build
 

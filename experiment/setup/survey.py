@@ -10,7 +10,7 @@ from typing import Any
 
 from experiment.setup import present, source_build
 from experiment.setup.commands import run
-from experiment.setup.facts import Interpreter, Request
+from experiment.setup.facts import OWN_SERIES, Interpreter, Request
 from experiment.setup.places import Memory, Places
 from experiment.setup.tools import present_uv, uv_version
 
@@ -29,7 +29,7 @@ class Finding:
         return f"{self.state:<8} {self.what:<14} {self.found}{mend}"
 
 
-def survey(interpreters: Iterable[str] = ("3.14", "3.14t"), *, places: Places | None = None) -> list[Finding]:
+def survey(interpreters: Iterable[str] = OWN_SERIES, *, places: Places | None = None) -> list[Finding]:
     """Interpreters first (as named in experiments.toml), then uv, compiler, make and headers."""
     places = places or Places()
     here = present.present(places)

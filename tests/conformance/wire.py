@@ -128,9 +128,7 @@ class Wire:
 
     async def send_reset(self) -> None:
         """Vanish with a RST: the gateway hears nothing more from this connection."""
-        raw = self._stream.extra(SocketAttribute.raw_socket)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await self._stream.aclose()
+        await reset(self._stream)
 
     async def wait_for(self, ready: Callable[[], T | None], within_s: float, what: str) -> T:
         """What `ready` gives once it gives something. Failed when the connection ends, or the time runs out, before."""
@@ -219,6 +217,26 @@ class Wire:
         self._changed = anyio.Event()
 
 
+async def reset(stream: SocketStream) -> None:
+    """End a TCP connection with a RST."""
+    raw = stream.extra(SocketAttribute.raw_socket)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await stream.aclose()
+
+
+async def connect(gateway: Address) -> SocketStream:
+    """A TCP connection. Failed where none is made in time."""
+    try:
+        with anyio.fail_after(CONNECT_LIMIT_S):
+            return await anyio.connect_tcp(gateway.host, gateway.port)
+    except (OSError, TimeoutError) as error:
+        raise Failed(f"cannot connect to {_in_url(gateway.host)}:{gateway.port}: {error!r}") from None
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 @asynccontextmanager
 async def open_wire(gateway: Address, **offers: Any) -> AsyncIterator[Wire]:
     """Connect and upgrade at /ws/stt; leaving the block ends the TCP connection, politely or not.
@@ -226,13 +244,9 @@ async def open_wire(gateway: Address, **offers: Any) -> AsyncIterator[Wire]:
     Args:
         offers: what else `websockets.client.ClientProtocol` takes: extensions, subprotocols, origin.
     """
-    host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
-    try:
-        with anyio.fail_after(CONNECT_LIMIT_S):
-            stream = await anyio.connect_tcp(gateway.host, gateway.port)
-    except (OSError, TimeoutError) as error:
-        raise Failed(f"cannot connect to {host}:{gateway.port}: {error!r}") from None
-    wire = Wire(stream, ClientProtocol(parse_uri(f"ws://{host}:{gateway.port}/ws/stt"), **offers))
+    stream = await connect(gateway)
+    uri = parse_uri(f"ws://{_in_url(gateway.host)}:{gateway.port}/ws/stt")
+    wire = Wire(stream, ClientProtocol(uri, **offers))
     async with stream, anyio.create_task_group() as tasks:
         tasks.start_soon(wire.read)
         try:

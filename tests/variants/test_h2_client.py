@@ -285,6 +285,21 @@ async def test_nobody_listens_is_a_reset_and_mends_itself() -> None:
             assert kind(await client.infer(batch())) == 200
 
 
+async def two_outcomes(client: H2Client, server: H2Server, *, after_s: float = 0.0) -> list[Answer | Failure]:
+    """Of a request, and of a second one that begins once the first has arrived."""
+    outcomes: list[Answer | Failure] = []
+
+    async def ask() -> None:
+        outcomes.append(await client.infer(batch()))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await server.arrived(1)
+        await anyio.sleep(after_s)
+        tasks.start_soon(ask)
+    return outcomes
+
+
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 async def test_a_connection_that_ends_in_the_middle_is_made_again(reset: bool) -> None:
     async def drop(request: Request) -> None:
@@ -292,16 +307,8 @@ async def test_a_connection_that_ends_in_the_middle_is_made_again(reset: bool) -
 
     behaviours = iter([hang, drop, echo])
     async with h2_server(lambda r: next(behaviours)(r)) as server, client_of(server) as client:
-        outcomes: list[Answer | Failure] = []
-
-        async def ask() -> None:
-            outcomes.append(await client.infer(batch()))
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask)
-            await server.arrived(1)
-            begun_s = time.monotonic()
-            tasks.start_soon(ask)
+        begun_s = time.monotonic()
+        outcomes = await two_outcomes(client, server)
         assert time.monotonic() - begun_s < 1, "told at once, not at the time-out"
         assert [kind(outcome) for outcome in outcomes] == ["connection_reset"] * 2
         assert await client.infer(batch(fill=5)) == Answer(200, b"640 5")
@@ -360,16 +367,7 @@ async def test_a_graceful_goaway_loses_no_answer_and_the_next_request_takes_a_ne
 
     behaviours: list[Behaviour] = [leave, echo]
     async with h2_server(lambda r: behaviours.pop(0)(r)) as server, client_of(server) as client:
-        outcomes: list[Answer | Failure] = []
-
-        async def ask() -> None:
-            outcomes.append(await client.infer(batch()))
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask)
-            await server.arrived(1)
-            await anyio.sleep(0.02)
-            outcomes.append(await client.infer(batch()))
+        outcomes = await two_outcomes(client, server, after_s=0.02)  # by when the GOAWAY has come
         assert sorted(outcome.body for outcome in outcomes if isinstance(outcome, Answer)) == [b"640 1", b"after all"]
         assert len(server.connections) == 2
 

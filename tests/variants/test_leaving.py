@@ -8,12 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -23,6 +20,7 @@ from gateway import FRAME_BYTES
 from simulator.port import free_port
 from tests.interpreters import python_of
 from tests.simulator.conftest import ROOT
+from tests.variants.inference import InferenceServer, inference_server
 
 Ended = tuple[list[str], int | None]
 """The kinds of the messages until the end, and the code of the close; None where TCP ended without one."""
@@ -43,43 +41,10 @@ STOCK = [name for name, (_, module) in HOSTS.items() if module[0] == "variants.a
 OURS = [name for name in HOSTS if name not in STOCK]
 
 
-class SlowInference(BaseHTTPRequestHandler):
-    """Counts what arrives, and takes its time."""
-
-    protocol_version = "HTTP/1.1"
-    arrived: threading.Semaphore
-
-    def do_POST(self) -> None:
-        audio = self.rfile.read(int(self.headers["content-length"]))
-        self.arrived.release()
-        time.sleep(ANSWER_S)
-        answer = {"rms": 1.0, "zero_crossings": 0, "checksum": 0, "samples": len(audio) // 2, "transcript": "now"}
-        body = json.dumps({**answer, "audio_bytes": len(audio)}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
-def slow() -> Iterator[ThreadingHTTPServer]:
-    class Handler(SlowInference):
-        arrived = threading.Semaphore(0)
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 64
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def slow() -> Iterator[InferenceServer]:
+    with inference_server(ANSWER_S) as server:
+        yield server
 
 
 def wait_listening(process: "subprocess.Popen[bytes]", port: int) -> None:
@@ -107,14 +72,14 @@ def what_came(client: ClientConnection) -> Ended:
             return kinds, ended.rcvd.code if ended.rcvd is not None else None
 
 
-def terminated(name: str, slow: ThreadingHTTPServer) -> tuple[list[Ended], list[Ended], int, float]:
+def terminated(name: str, slow: InferenceServer) -> tuple[list[Ended], list[Ended], int, float]:
     """SIGTERM with a request in flight for each of some clients: what came to them, and to two others of which one sent
     no audio and the other nothing at all; the host's status; and how many seconds it took."""
     environment, module = HOSTS[name]
     python = sys.executable if environment is None else str(python_of(environment, "3.14t"))
     port = free_port()
     command = [python, "-m", *module, "--port", str(port), "--flush-phase-jitter-ms", "1"]
-    command += ["--inference-url", f"http://127.0.0.1:{slow.server_address[1]}"]
+    command += ["--inference-url", f"http://127.0.0.1:{slow.port}"]
     url = f"ws://127.0.0.1:{port}/ws/stt"
     with ExitStack() as stack:
         process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
@@ -128,7 +93,7 @@ def terminated(name: str, slow: ThreadingHTTPServer) -> tuple[list[Ended], list[
             for _ in range(5):
                 client.send(bytes(FRAME_BYTES))
         for _ in talking:
-            assert slow.RequestHandlerClass.arrived.acquire(timeout=5)  # type: ignore[attr-defined]
+            assert slow.arrived.acquire(timeout=5)
         began_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         came = [what_came(client) for client in talking], [what_came(client) for client in others]
@@ -137,7 +102,7 @@ def terminated(name: str, slow: ThreadingHTTPServer) -> tuple[list[Ended], list[
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_what_is_in_flight_is_answered_and_all_are_told(name: str, slow: ThreadingHTTPServer) -> None:
+def test_what_is_in_flight_is_answered_and_all_are_told(name: str, slow: InferenceServer) -> None:
     answered, others, status, took_s = terminated(name, slow)
     assert answered == [(["partial"], 1001)] * SESSIONS
     assert others == [([], 1001)] * 2
@@ -146,7 +111,7 @@ def test_what_is_in_flight_is_answered_and_all_are_told(name: str, slow: Threadi
 
 
 @pytest.mark.parametrize("name", STOCK)
-def test_granian_cuts_open_websockets_off_and_ends_in_time(name: str, slow: ThreadingHTTPServer) -> None:
+def test_granian_cuts_open_websockets_off_and_ends_in_time(name: str, slow: InferenceServer) -> None:
     # Granian 2.8.7 ends a WebSocket's handler as it begins to stop (src/runtime.rs, `spawn_cancellable`), before the
     # application's lifespan ends: nothing is answered, and no close frame is sent. Fails once Granian mends it.
     answered, others, status, took_s = terminated(name, slow)

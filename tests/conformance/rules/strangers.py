@@ -1,9 +1,8 @@
 """Rules of connections that do not become a session, or end while they become one: they cost nobody else anything."""
 
 import socket
-import struct
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -12,15 +11,17 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Opcode
 
 from tests.conformance.case import Case
-from tests.conformance.expect import Failed, expect
+from tests.conformance.expect import expect
 from tests.conformance.rule import Rule, add_rule, rule
 from tests.conformance.rules.framing import AUDIO, PING
 from tests.conformance.rules.hostile import FLOOD_S, Doing, beside_an_innocent
 from tests.conformance.rules.start import BINARY, SAMPLE_KEY, TEXT
 from tests.conformance.session import START, Session, check_cover, check_numbers
-from tests.conformance.wire import CONNECT_LIMIT_S, frame
+from tests.conformance.wire import connect, frame, reset
 
 END_LIMIT_S = 5.0
+AFTER_S = 0.3
+"""What was sent has arrived by then."""
 HALF_OPEN = 100
 HEADER_BYTES = 200_000
 _READ_BYTES = 65536
@@ -39,8 +40,6 @@ OTHER_PROTOCOLS = {
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
     "no HTTP at all": b"\x00\xff" * 200 + b"\r\n\r\n",
 }
-
-
 _OLD_UPGRADE = "an upgrade of HTTP/1.0"
 
 
@@ -55,18 +54,6 @@ def request(case: Case, version: str = "1.1", more: Mapping[str, str] | None = N
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-@asynccontextmanager
-async def connected(case: Case) -> AsyncIterator[SocketStream]:
-    """A TCP connection on which nobody reads unless the rule does."""
-    try:
-        with anyio.fail_after(CONNECT_LIMIT_S):
-            stream = await anyio.connect_tcp(case.gateway.host, case.gateway.port)
-    except (OSError, TimeoutError) as error:
-        raise Failed(f"cannot connect to port {case.gateway.port}: {error!r}") from None
-    async with stream:
-        yield stream
-
-
 async def answer(stream: SocketStream, within_s: float) -> bytes:
     """All that comes until the connection ends, or the time is up."""
     got = b""
@@ -76,24 +63,26 @@ async def answer(stream: SocketStream, within_s: float) -> bytes:
     return got
 
 
-async def reset(stream: SocketStream) -> None:
-    """End the connection with a RST."""
-    raw = stream.extra(SocketAttribute.raw_socket)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    await stream.aclose()
+async def said_to(case: Case, data: bytes) -> bytes:
+    """What comes on a connection of its own on which this was sent, and then our end."""
+    async with await connect(case.gateway) as stream:
+        with suppress(*_GONE):
+            await stream.send(data)
+            await anyio.sleep(AFTER_S)
+            await stream.send_eof()
+        return await answer(stream, END_LIMIT_S)
 
 
 def _vanishing(case: Case, data: bytes, *, resets: bool) -> Doing:
     async def does() -> None:
-        async with connected(case) as stream:
+        if not resets:
+            await said_to(case, data)
+            return
+        async with await connect(case.gateway) as stream:
             with suppress(*_GONE):
                 await stream.send(data)
-                await anyio.sleep(0.3)
-                if resets:
-                    await reset(stream)
-                else:
-                    await stream.send_eof()
-                    await answer(stream, END_LIMIT_S)
+                await anyio.sleep(AFTER_S)
+                await reset(stream)
 
     return does
 
@@ -125,7 +114,7 @@ _vanish_rule("fins", "ends in the middle of everything cost nobody else anything
 @rule("hostile-half-open", "connections that stop within the handshake cost nobody else anything", inference=True)
 async def half_open(case: Case) -> str:
     async def does() -> None:
-        async with connected(case) as stream:
+        async with await connect(case.gateway) as stream:
             await stream.send(request(case)[:70])
             await anyio.sleep(FLOOD_S)
 
@@ -137,7 +126,7 @@ async def header(case: Case) -> str:
     got: list[bytes] = []
 
     async def does() -> None:
-        async with connected(case) as stream:
+        async with await connect(case.gateway) as stream:
             with suppress(*_GONE):
                 await stream.send(request(case, more={"X-Long": "a" * HEADER_BYTES}))
             got.append(await answer(stream, END_LIMIT_S))
@@ -152,12 +141,7 @@ async def protocols(case: Case) -> str:
 
     def speaking(name: str, data: bytes) -> Doing:
         async def does() -> None:
-            async with connected(case) as stream:
-                with suppress(*_GONE):
-                    await stream.send(data)
-                    await anyio.sleep(0.3)
-                    await stream.send_eof()
-                got[name] = await answer(stream, END_LIMIT_S)
+            got[name] = await said_to(case, data)
 
         return does
 
@@ -172,7 +156,7 @@ async def protocols(case: Case) -> str:
 @rule("hostile-deaf", "a client that asks and never reads costs nobody else anything", inference=True, alone=True)
 async def deaf(case: Case) -> str:
     async def does() -> None:
-        async with connected(case) as stream:
+        async with await connect(case.gateway) as stream:
             stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with suppress(*_GONE), anyio.move_on_after(FLOOD_S):
                 await stream.send(request(case) + SESSION)

@@ -10,13 +10,11 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidHandshake
@@ -25,6 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 from gateway import FRAME_BYTES
 from tests.conformance.wire import frame
 from tests.interpreters import kernel_knows_thread_names
+from tests.variants.inference import inference_server
 from variants.drain.loop import HANDSHAKE_LIMIT_S, listen
 from variants.shared.build import gil_enabled
 from variants.shared.options import HostOptions
@@ -50,24 +49,6 @@ Timers.take_due = broken
 """
 
 
-class Inference(BaseHTTPRequestHandler):
-    """Answers every batch alike."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        audio = self.rfile.read(int(self.headers["content-length"]))
-        answer = {"rms": 1.0, "zero_crossings": 0, "checksum": audio[0], "samples": 1, "transcript": "now"}
-        body = json.dumps({**answer, "audio_bytes": len(audio)}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
 def start(
     *options: str, inference_port: int = 9, mistake: str = "", stderr: IO[bytes] | None = None
 ) -> tuple[subprocess.Popen[bytes], int]:
@@ -90,14 +71,8 @@ def start(
 
 @pytest.fixture(scope="module")
 def inference_port() -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Inference)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with inference_server() as server:
+        yield server.port
 
 
 @pytest.fixture(scope="module")
