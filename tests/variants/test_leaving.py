@@ -38,8 +38,8 @@ HOSTS: dict[str, tuple[str | None, list[str]]] = {
 }
 """The environment on 3.14t, or None for the tests' own; the module and its options."""
 STOCK = {"granian": (0,), "mt": (0, -signal.SIGABRT)}
-"""With the statuses that each may end with. After it has shut down, Granian 2.8.7 with two workers panics now and then: a
-thread of Rust lets go of a Python object when it is attached no more (pyo3, "Cannot drop pointer into Python heap")."""
+"""With the statuses that each may end with. After it has shut down, Granian 2.8.7 with two workers panics now and then:
+a thread of Rust lets go of a Python object while it is not attached (pyo3: "Cannot drop pointer into Python heap")."""
 OURS = [name for name in HOSTS if name not in STOCK]
 
 
