@@ -167,6 +167,7 @@ def publish_collector(
     ceilings: Annotated[Path | None, typer.Option(help="Folder of a comparison, collector on and off.")] = None,
     changed: Annotated[Path | None, typer.Option(help="Folder of a run with a changed Granian; see the page.")] = None,
     builds: Annotated[Path | None, typer.Option(help="Folder of `make collector SETS=builds`.")] = None,
+    stacks: Annotated[Path | None, typer.Option(help="Folder of `make collector SETS=stacks,py-spy`.")] = None,
 ) -> None:
     """Keep the collector's evidence; write docs/findings/who-frees-it.md, its pictures and the README's line."""
     from experiment.report import put_in_readme
@@ -174,7 +175,7 @@ def publish_collector(
     from profiles.collector.figures import draw_all
     from profiles.collector.page import headline, page
 
-    written = keep(points, ceilings, changed, builds)
+    written = keep(points, ceilings, changed, builds, stacks)
     published = read_evidence()
     evidence = published.points
     findings = CHECKOUT / "docs" / "findings"

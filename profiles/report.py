@@ -86,13 +86,16 @@ def _cliff(evidence: Mapping[str, Any], folder: Path) -> None:
 def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:
     small = compact_collector(evidence)
     write_json(folder / COLLECTOR_EVIDENCE, small)
-    pictures = draw_collector(small, folder, (".png", ".svg"))
+    has_chain = "chain" in small["settings"]["sets"]
+    pictures = draw_collector(small, folder, (".png", ".svg")) if has_chain else []
     shutil.copy(HELD, folder)
     for point in evidence["points"]:
-        if point["look"] == "stacks" and not point["refused"]:
+        if point.get("hottest") and not point["refused"]:
             place = run / "points" / f"{point['set']}-{point['row']}" / point["folder"]
-            for file in sorted(place.glob("stacks.*")):
-                shutil.copy(file, folder / f"{point['row']}{file.name.removeprefix('stacks')}")
+            of_row = point["row"] if point["look"] == "stacks" else f"{point['row']}-{point['look']}"
+            for name, called in (("stacks", of_row), ("wall", f"{of_row}-wall")):
+                for file in sorted(place.glob(f"{name}.*")):
+                    shutil.copy(file, folder / f"{called}{file.name.removeprefix(name)}")
     _differences(folder)
     flames = sorted(file.name for file in folder.glob("*.html"))
     parts = [collector_page(Published(small), [picture.name for picture in pictures])]
@@ -101,13 +104,15 @@ def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:
 
 
 def _differences(folder: Path) -> None:
-    """Of collapsed stacks in a folder: a flame graph of what each row has more or less of than gil."""
+    """Of collapsed stacks in a folder: a flame graph of what each row has more or less of than gil, on CPU and by wall
+    clock."""
     found = {file.stem: parse_collapsed(file.read_text(encoding="utf-8")) for file in folder.glob("*.txt")}
     stacks = {name: without_threads(each) for name, each in found.items()}
-    for name in sorted(stacks.keys() - {"gil"}):
-        if "gil" in stacks:
-            title = f"{name} less gil, threads together: red has a larger share of the samples than in gil, blue less"
-            text = flame_page(stacks[name], title, before=stacks["gil"])
+    for name in sorted(stacks.keys() - {"gil", "gil-wall"}):
+        base = "gil-wall" if name.endswith("-wall") else "gil"
+        if base in stacks:
+            title = f"{name} less {base}, threads together: red has a larger share of the samples than there, blue less"
+            text = flame_page(stacks[name], title, before=stacks[base])
             (folder / f"{name}-less-gil.html").write_text(text, encoding="utf-8")
 
 

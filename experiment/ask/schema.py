@@ -259,9 +259,9 @@ class CollectorSet(_Table):
     """Another one than the table's; the harness may then share the gateway's cores."""
     slices_ms: list[Positive] = []
     """Scheduler slices that the gateway's threads are given, one after the other; none leaves the kernel's."""
-    look: Literal["collections", "census", "stacks"] = "collections"
+    look: Literal["collections", "census", "stacks", "py-spy"] = "collections"
     """What is looked at beside: the collections alone; after the window what is alive, whose, and what one more frees
-    (which holds up the last answers); flame graphs."""
+    (which holds up the last answers); flame graphs, on CPU and by wall clock; py-spy's, on CPU."""
 
 
 class Collector(_Table):

@@ -13,7 +13,8 @@ from profiles.runs import interpreter_kept
 FOLDER = Path("notebooks") / "findings" / "collector"
 EVIDENCE = "collector.json"
 """What `make collector` writes in its run's folder."""
-POINTS, CEILINGS, CHANGED, BUILDS = "points.json", "ceilings.json", "changed.json", "builds.json"
+POINTS, CEILINGS, CHANGED = "points.json", "ceilings.json", "changed.json"
+BUILDS, STACKS = "builds.json", "stacks.json"
 _LEFT_OUT = ("folder",)
 
 
@@ -42,6 +43,8 @@ class Published:
     """Of `make collector` with a Granian whose blocking threads empty their queues, beside the same built unchanged."""
     builds: Mapping[str, Any] | None = None
     """Of `make collector SETS=builds`: the same rows on another CPython."""
+    stacks: Mapping[str, Any] | None = None
+    """Of `make collector SETS=stacks,py-spy`: where the time goes."""
 
 
 def read_evidence(root: Path = CHECKOUT) -> Published:
@@ -52,7 +55,8 @@ def read_evidence(root: Path = CHECKOUT) -> Published:
         raise ConfigError(f"{FOLDER / POINTS}: expected the collector's evidence; `make collector`, then publish it")
     ceilings = folder / CEILINGS
     others = read_run(ceilings) if ceilings.exists() else None
-    return Published(points, others, read_json(folder / CHANGED), read_json(folder / BUILDS))
+    changed, builds, stacks = (read_json(folder / name) for name in (CHANGED, BUILDS, STACKS))
+    return Published(points, others, changed, builds, stacks)
 
 
 def keep(
@@ -60,12 +64,13 @@ def keep(
     ceilings: Path | None = None,
     changed: Path | None = None,
     builds: Path | None = None,
+    stacks: Path | None = None,
     root: Path = CHECKOUT,
 ) -> list[Path]:
     """Write compact evidence of finished runs: of `make collector`, and a comparison with ladders; see Published."""
     folder, written = root / FOLDER, []
     folder.mkdir(parents=True, exist_ok=True)
-    for run, name in ((points, POINTS), (changed, CHANGED), (builds, BUILDS)):
+    for run, name in ((points, POINTS), (changed, CHANGED), (builds, BUILDS), (stacks, STACKS)):
         if run is not None:
             evidence = read_json(run / EVIDENCE)
             if evidence is None or not evidence["finished"]:

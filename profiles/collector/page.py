@@ -29,8 +29,11 @@ def headline(evidence: Evidence) -> str:
 
 
 def page(published: Published, pictures: Sequence[str]) -> str:
-    """The Markdown page. `pictures`: files beside it, in order."""
+    """The Markdown page. `pictures`: files beside it, in order. Where the points are of some sets and not of the chain,
+    it claims nothing and shows their tables."""
     evidence = published.points
+    if "chain" not in evidence["settings"]["sets"]:
+        return _of_some_sets(evidence)
     loads, reproduced = _loads(evidence), evidence["reproduced"]
     parts = ["# Who frees what another thread made?", _machine(evidence), "## Claim", _claim(evidence)]
     parts += ["## Evidence for", "### From gil to mt, one factor at a time"]
@@ -53,9 +56,22 @@ def page(published: Published, pictures: Sequence[str]) -> str:
         parts += ["### Ceilings", _ceilings(published.ceilings)]
     parts += ["### What the collector leaves: one core, several threads", _threads(evidence, loads[-1])]
     parts += [_set(evidence, "slices"), _set(evidence, "cores")]
+    if published.stacks is not None:
+        parts += ["### Where the time goes", _stacks(published.stacks)]
     parts += ["## Evidence against, and what stays open", _against(evidence, loads)]
     parts += ["## What would change our mind", _MIND, "## What each could do", _COULD]
     parts += ["## How to repeat each step", _REPEAT]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _of_some_sets(evidence: Evidence) -> str:
+    sets = evidence["settings"]["sets"]
+    parts = [f"# Points of `make collector SETS={','.join(sets)}`", _machine(evidence)]
+    if evidence["reproduced"]:
+        parts += ["## Without Granian", _reproduced(evidence["reproduced"])]
+    for name in sets:
+        parts += [f"## {name}", _set(evidence, name)]
+    parts += ["## Where the time goes", _stacks(evidence)] if tables.stack_lines(evidence) else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -254,6 +270,17 @@ def _builds(evidence: Evidence) -> str:
     return "\n\n".join((said, rows, "Round by round:", pairs))
 
 
+def _stacks(evidence: Evidence) -> str:
+    said = (
+        "`make collector SETS=stacks,py-spy`, one point each: the innermost Python frames that samples met most often. "
+        "“on CPU”: of samples of threads that the kernel had as running, or that py-spy took for it. “wall clock”: of "
+        "samples of every thread; “[off CPU]” did not run. What is below a Python frame (the event loop's C, Granian's "
+        "Rust, a collection) counts as that frame's. The flame graphs, and the difference of two, are in the zip that "
+        "`make report` writes."
+    )
+    return f"{said}\n\n{markdown(tables.STACK_HEADINGS, tables.stack_lines(evidence))}"
+
+
 def _ceilings(ceilings: StoredRun) -> str:
     known = compare([ceilings])
     lines = [[line[0], line[2], line[3], line[4], line[5]] for line in known.lines()]
@@ -339,8 +366,9 @@ _COULD = "\n".join(
 )
 _REPEAT = "\n".join(
     [
-        "- Everything but the ceilings: `make collector` (`DRY_RUN=1` says how long), then "
+        "- Everything but the ceilings and a changed Granian: `make collector` (`DRY_RUN=1` says how long), then "
         "`make report RUN=results/<run>`.",
+        "- Flame graphs alone: `make collector SETS=stacks,py-spy`, then `make report RUN=results/<run>`.",
         "- The ceilings: `make compare VARIANTS=gil,gil-gc-off,st-ft,st-ft-gc-off,mt,mt-gc-off ROUNDS=1`.",
         "- The reproducer, without this laboratory: `python3.14t profiles/collector/reproducer/held_by_its_maker.py`.",
         "- One look at a row: `make profile VARIANT=mt SESSIONS=300 PROFILER=collector`.",

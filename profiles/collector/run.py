@@ -7,7 +7,7 @@ import csv
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -45,12 +45,16 @@ from profiles.collector.chain import Cell
 from profiles.collector.evidence import EVIDENCE
 from profiles.collector.slices import CannotSetSlice, set_slice
 from profiles.profilers.collector import Collector as Collections
-from profiles.profilers.kinds import Profiler, Remote, Target
+from profiles.profilers.kinds import Profiler, PySpy, Remote, Target
 from profiles.runs import begun, refusal
 from profiles.session import pictures
 
 THREADS_KEPT = 8
 """Of each point, the busiest."""
+FRAMES_KEPT = 5
+"""Of each flame graph, the hottest."""
+STACKS = ("stacks", "py-spy")
+"""Looks that leave flame graphs."""
 REPRODUCER = Path(__file__).parent / "reproducer" / "held_by_its_maker.py"
 REPRODUCER_SET = "reproducer"
 REPRODUCER_S = 50.0
@@ -211,12 +215,20 @@ def _plan(config: Config, wanted: Wanted) -> Plan:
     )
 
 
+_PROFILERS: dict[str, Callable[[], Profiler]] = {
+    "collections": lambda: Collections(census=False),
+    "census": Collections,
+    "stacks": Remote,
+    "py-spy": PySpy,
+}
+
+
 class _Look:
     """The observer of one point: gives threads their slice, and watches them and the collector in the window."""
 
     def __init__(self, wanted: Wanted, launch: Launch, folder: Path) -> None:
         self._wanted, self._launch, self._folder = wanted, launch, folder
-        self._profiler: Profiler = Remote() if wanted.look == "stacks" else Collections(census=wanted.look == "census")
+        self._profiler = _PROFILERS[wanted.look]()
         self.facts: dict[str, Any] | None = None
         self.threads: list[dict[str, Any]] = []
         self.measure_s: float | None = None
@@ -261,9 +273,10 @@ async def _point(
             raise ProbeError(look.unsliced)
     except (ProbeError, ShapeRefused) as error:
         return {**about, "refused": refusal(wanted.title, error, display)}
-    if wanted.look == "stacks":
-        name = f"{wanted.row} · {wanted.shape} · {wanted.sessions} sessions"
-        pictures(place.path, name, "samples", launch)
+    hottest = {}
+    if wanted.look in STACKS:
+        name = f"{wanted.row} · {wanted.shape} · {wanted.sessions} sessions · {wanted.look}"
+        hottest = pictures(place.path, name, "samples", launch)
     load, window = point["load"] or {}, point["window"].get("gateway", {})
     collections = _collections(look, plan)
     found = {
@@ -284,6 +297,7 @@ async def _point(
         ],
         "collections": collections,
         "answers": _answers(place.loadgen / "samples.csv", collections),
+        "hottest": {name: frames[:FRAMES_KEPT] for name, frames in hottest.items()},
     }
     display.note(f"{wanted.title}: {_says(found)}")
     return found

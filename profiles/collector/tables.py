@@ -48,6 +48,7 @@ THREAD_HEADINGS = (
     "preempted per s",
     "mean wait ms",
 )
+STACK_HEADINGS = ("row", "sampler", "samples", "the hottest frames, and their share")
 REPRODUCED_HEADINGS = (
     "CPython",
     "answers are made",
@@ -216,6 +217,18 @@ def thread_lines(evidence: Evidence, of_set: str, sessions: int, rows: Sequence[
                     number(mean, 2),
                 ]
             )
+    return lines
+
+
+def stack_lines(evidence: Evidence) -> list[list[str]]:
+    """Of each flame graph: its hottest frames."""
+    lines = []
+    for point in evidence["points"]:
+        for file, frames in (point.get("hottest") or {}).items():
+            sampler = "py-spy" if point["look"] == "py-spy" else "CPython's unwinder"
+            kind = "wall clock" if file == "wall" else "on CPU"
+            hottest = ", ".join(f"`{frame}` {share:.0%}" for frame, share in frames)
+            lines.append([f"{point['row']}, {point['sessions']} sessions", sampler, kind, hottest])
     return lines
 
 

@@ -146,24 +146,26 @@ class Remote:
 
     async def stop(self) -> dict[str, Any]:
         failed = await self._children.stop()
-        text, processes = "", []
+        text, wall, processes = "", "", []
         for part in self._parts:
-            facts, log = part.with_suffix(".json"), part.with_suffix(".log")
+            facts, log, of_all = part.with_suffix(".json"), part.with_suffix(".log"), part.with_suffix(".wall")
             if log not in failed:
                 try:
                     process = json.loads(facts.read_text(encoding="utf-8"))
                     text += part.read_text(encoding="utf-8")
+                    wall += of_all.read_text(encoding="utf-8")
                 except FileNotFoundError:
                     failed[log] = f"{part.stem} was ended before it began to sample"
                 else:
                     processes.append(process)
                     log.unlink()
-            for used in (part, facts):
+            for used in (part, facts, of_all):
                 used.unlink(missing_ok=True)
         if not processes:
             raise ProfilerFailed("; ".join(failed.values()))
         (self._folder / "stacks.txt").write_text(text, encoding="utf-8")
-        shows = "threads that the kernel has as running"
+        (self._folder / "wall.txt").write_text(wall, encoding="utf-8")
+        shows = "threads that the kernel has as running (wall.txt: every thread, running or not)"
         return _with_failed({"rate_per_s": RATE_PER_S, "shows": shows, "processes": processes}, failed.values())
 
 

@@ -1,8 +1,9 @@
 """Samples another process's Python stacks with CPython's own unwinder: `PYTHON remote_sampler.py PID RATE FILE`.
 
 Runs under the same interpreter build as its target, outside every environment: the standard library of 3.14 only, and
-nothing of this repository. It samples until SIGTERM or SIGINT, then writes collapsed stacks and what it cost. With
-RATE 0 it prints one look as JSON: every thread's stack, and which threads run an event loop.
+nothing of this repository. It samples until SIGTERM or SIGINT, then writes what it cost (.json) and collapsed stacks:
+FILE of running threads, .wall of all, "[off CPU]" behind the innermost frame of one that did not run. With RATE 0 it
+prints one look as JSON: every thread's stack, and which threads run an event loop.
 """
 
 import json
@@ -57,13 +58,14 @@ def threads_of(answer: Any) -> list[Any]:
 
 
 class Sampler:
-    """Counts of stacks of running threads, and how often each thread was seen idle."""
+    """Counts of stacks, of running threads and of all, and how often each thread was seen idle."""
 
     def __init__(self, pid: int, unwinder: Any) -> None:
         self._pid = pid
         self._unwinder = unwinder
         self._names: dict[int, str] = {}
         self.running: Counter[tuple[str, ...]] = Counter()
+        self.wall: Counter[tuple[str, ...]] = Counter()
         self.idle: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.samples = 0
@@ -81,11 +83,13 @@ class Sampler:
             number = thread.thread_id
             name = self._names.get(number) or self._names.setdefault(number, name_of(self._pid, number))
             self.seen[name] += 1
-            if state_of(self._pid, number) != "R":
+            *outer, inner = (name, *(frame_name(frame) for frame in reversed(thread.frame_info or ())))
+            if state_of(self._pid, number) == "R":
+                self.running[*outer, inner] += 1
+            else:
                 self.idle[name] += 1
-                continue
-            frames = thread.frame_info or ()
-            self.running[(name, *(frame_name(frame) for frame in reversed(frames)))] += 1
+                inner += " [off CPU]"
+            self.wall[*outer, inner] += 1
 
 
 def _patiently(read: Callable[[], list[Any]]) -> list[Any]:
@@ -127,8 +131,9 @@ def main(pid: int, rate_per_s: float, out: Path) -> int:
         due_s = max(due_s + 1 / rate_per_s, time.monotonic())
         time.sleep(due_s - time.monotonic() if due_s > time.monotonic() else 0)
     wall_s = time.monotonic() - began_s
-    lines = sorted(f"{';'.join(stack)} {count}\n" for stack, count in sampler.running.items())
-    out.write_text("".join(lines), encoding="utf-8")
+    for file, stacks in ((out, sampler.running), (out.with_suffix(".wall"), sampler.wall)):
+        lines = sorted(f"{';'.join(stack)} {count}\n" for stack, count in stacks.items())
+        file.write_text("".join(lines), encoding="utf-8")
     facts = {
         "wall_s": wall_s,
         "samples": sampler.samples,

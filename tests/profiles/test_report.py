@@ -51,17 +51,35 @@ def test_of_the_cliff(tmp_path: Path) -> None:
 def test_of_the_collector(tmp_path: Path) -> None:
     found = collector_evidence()
     for row in ("gil", "mt"):
-        found["points"].append(collector_point("stacks", row, 120.0, look="stacks"))
+        hottest = {"stacks": [["run (app.py)", 1.0]]}
+        found["points"].append(collector_point("stacks", row, 120.0, look="stacks", hottest=hottest))
         place = tmp_path / "points" / f"stacks-{row}" / "600-1"
         place.mkdir(parents=True)
         (place / "stacks.txt").write_text(f"worker 7;run (app.py);{row} (app.py) 5\n", encoding="utf-8")
         (place / "stacks.html").write_text("<p>flames</p>", encoding="utf-8")
+        (place / "wall.txt").write_text(f"worker 7;run (app.py);{row} (app.py) [off CPU] 9\n", encoding="utf-8")
     write_json(tmp_path / "collector.json", found)
     folder, archive = report(tmp_path)
     written = {"report.md", "collector.json", "held_by_its_maker.py", "gil.html", "mt.html", "mt-less-gil.html"}
-    assert written | {"collector-chain-600.png", "mt.txt"} <= _names(archive)
+    assert written | {"collector-chain-600.png", "mt.txt", "mt-wall.txt", "mt-wall-less-gil.html"} <= _names(archive)
     assert "secret" not in (folder / "collector.json").read_text(encoding="utf-8")
     assert '"b":1.0' in (folder / "mt-less-gil.html").read_text(encoding="utf-8")
+
+
+def test_of_some_of_the_collectors_sets(tmp_path: Path) -> None:
+    found = collector_evidence()
+    found["settings"]["sets"] = {"py-spy": {"about": "by py-spy", "rows": ["gil"], "sessions": [600], "rounds": 1}}
+    hottest = {"stacks": [["run (app.py)", 0.5]]}
+    found["points"], found["reproduced"] = [collector_point("py-spy", "gil", 120.0, look="py-spy", hottest=hottest)], []
+    place = tmp_path / "points" / "py-spy-gil" / "600-1"
+    place.mkdir(parents=True)
+    (place / "stacks.html").write_text("<p>flames</p>", encoding="utf-8")
+    write_json(tmp_path / "collector.json", found)
+    folder, archive = report(tmp_path)
+    assert {"report.md", "gil-py-spy.html"} <= _names(archive)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# Points of `make collector SETS=py-spy`")
+    assert "| gil, 600 sessions | py-spy | on CPU | `run (app.py)` 50% |" in text
 
 
 def test_of_a_profile(tmp_path: Path) -> None:

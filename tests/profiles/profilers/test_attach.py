@@ -36,6 +36,10 @@ def test_the_sampler_sees_who_runs_and_who_sleeps(tag: str, tmp_path: Path) -> N
         assert child.wait(10) == 0
     stacks = parse_collapsed(out.read_text(encoding="utf-8"))
     assert sum(count for stack, count in stacks.items() if any("spin (" in frame for frame in stack)) > 20
+    of_all = parse_collapsed(out.with_suffix(".wall").read_text(encoding="utf-8"))
+    asleep = {stack[0] for stack in of_all if stack[-1].endswith(" [off CPU]")}
+    assert asleep
+    assert {stack[0] for stack in of_all} == asleep | {stack[0] for stack in stacks}
     facts = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     assert facts["samples"] > 50
     assert min(facts["running_share"].values()) < 0.2 < max(facts["running_share"].values())

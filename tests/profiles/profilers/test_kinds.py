@@ -33,6 +33,7 @@ out.with_suffix(".up").touch()
 while not asked:
     time.sleep(0.01)
 out.write_text(f"main;f{pid} 1\\n")
+out.with_suffix(".wall").write_text(f"main;f{pid} [off CPU] 2\\n")
 out.with_suffix(".json").write_text('{"samples": 1}')
 """
 
@@ -69,6 +70,7 @@ async def test_the_good_samples_stay_where_a_process_cannot_be_read(
     wait_for(lambda: len(list(folder.glob("*.up"))) == 2)
     facts = await remote.stop()
     assert (folder / "stacks.txt").read_text() == "main;f1 1\nmain;f3 1\n"
+    assert (folder / "wall.txt").read_text() == "main;f1 [off CPU] 2\nmain;f3 [off CPU] 2\n"
     assert facts["processes"] == [{"samples": 1}] * 2
     assert facts["failed"] == [
         "remote-2 ended with status 1: process 2 cannot be read",
