@@ -271,11 +271,14 @@ def _builds(evidence: Evidence) -> str:
 
 
 def _stacks(evidence: Evidence) -> str:
+    machine = evidence["machine"]
     said = (
-        "`make collector SETS=stacks,py-spy`, one point each: the innermost Python frames that samples met most often. "
+        f"`make collector SETS=stacks,py-spy` on {machine['cpus']} × {machine['cpu_model']}, one point "
+        "each: the innermost Python frames that samples met most often. "
         "“on CPU”: of samples of threads that the kernel had as running, or that py-spy took for it. “wall clock”: of "
         "samples of every thread; “[off CPU]” did not run. What is below a Python frame (the event loop's C, Granian's "
-        "Rust, a collection) counts as that frame's. The flame graphs, and the difference of two, are in the zip that "
+        "Rust, a collection) counts as that frame's. Sampling costs: py-spy stops the process for each look, CPython's "
+        "unwinder reads while it runs. The flame graphs, and the difference of two, are in the zip that "
         "`make report` writes."
     )
     return f"{said}\n\n{markdown(tables.STACK_HEADINGS, tables.stack_lines(evidence))}"

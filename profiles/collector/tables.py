@@ -48,7 +48,7 @@ THREAD_HEADINGS = (
     "preempted per s",
     "mean wait ms",
 )
-STACK_HEADINGS = ("row", "sampler", "samples", "the hottest frames, and their share")
+STACK_HEADINGS = ("row", "sampler", "newest p50 / p95 ms", "samples", "the hottest frames, and their share")
 REPRODUCED_HEADINGS = (
     "CPython",
     "answers are made",
@@ -228,7 +228,9 @@ def stack_lines(evidence: Evidence) -> list[list[str]]:
             sampler = "py-spy" if point["look"] == "py-spy" else "CPython's unwinder"
             kind = "wall clock" if file == "wall" else "on CPU"
             hottest = ", ".join(f"`{frame}` {share:.0%}" for frame, share in frames)
-            lines.append([f"{point['row']}, {point['sessions']} sessions", sampler, kind, hottest])
+            newest = point["newest_ms"] or {}
+            latency = f"{number(newest.get('p50'))} / {number(newest.get('p95'))}"
+            lines.append([f"{point['row']}, {point['sessions']} sessions", sampler, latency, kind, hottest])
     return lines
 
 

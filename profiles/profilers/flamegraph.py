@@ -11,13 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from profiles.profilers.stacks import Stack
+from profiles.profilers.stacks import NATIVE, Stack
 
 _TEMPLATE = Path(__file__).with_name("flamegraph.html")
-
-
-NATIVE = "no Python frame"
-"""Of a difference: a thread of native code alone."""
 
 
 def tree(stacks: Mapping[Stack, int], root: str = "all", before: Mapping[Stack, int] | None = None) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from typing import Any
 LOOPS = ("BaseEventLoop.run_forever", "BaseEventLoop.run_until_complete", "BaseEventLoop._run_once")
 """Frames of a thread that runs asyncio's own event loop, with tasks or without."""
 
+NATIVE = "[no Python frame]"
+"""As in `stacks`, which cannot be imported here."""
+
 UNREADABLE = (OSError, RuntimeError, ValueError, MemoryError, SystemError)
 """What `RemoteUnwinder` raises where a stack changed while it was read. SystemError is a slip of its own: on a
 free-threaded 3.14.7 it sometimes fails without saying why ("error return without exception set")."""
@@ -43,8 +46,10 @@ def name_of(pid: int, thread: int) -> str:
 
 
 def frame_name(frame: Any) -> str:
-    """A frame's function and file, no line: so that one function is one box of a flame graph."""
-    return f"{frame.funcname} ({frame.filename})"
+    """A frame's function and file, no line: so that one function is one box of a flame graph. Names are read while they
+    may change: what such a read gives must not end a line of collapsed stacks, or a frame."""
+    name = f"{frame.funcname} ({frame.filename})"
+    return "".join(letter if letter.isprintable() and letter != ";" else "?" for letter in name)
 
 
 def place_name(frame: Any) -> str:
@@ -83,7 +88,8 @@ class Sampler:
             number = thread.thread_id
             name = self._names.get(number) or self._names.setdefault(number, name_of(self._pid, number))
             self.seen[name] += 1
-            *outer, inner = (name, *(frame_name(frame) for frame in reversed(thread.frame_info or ())))
+            frames = [frame_name(frame) for frame in reversed(thread.frame_info or ())]
+            *outer, inner = (name, *(frames or [NATIVE]))
             if state_of(self._pid, number) == "R":
                 self.running[*outer, inner] += 1
             else:

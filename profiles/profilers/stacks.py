@@ -6,6 +6,8 @@ from typing import Any
 
 Stack = tuple[str, ...]
 """From the outermost frame to the innermost; the first entry is the thread."""
+NATIVE = "[no Python frame]"
+"""Stands for where a thread is that runs no Python function: in C or Rust, or in the kernel."""
 
 
 def parse_collapsed(text: str) -> Counter[Stack]:
@@ -43,10 +45,10 @@ def without_folders(stacks: Mapping[Stack, int], folders: Iterable[str]) -> Coun
 
 
 def hottest(stacks: Mapping[Stack, int], most: int = 10) -> list[tuple[str, float]]:
-    """Innermost frames by their own share of all weight, largest first."""
+    """Innermost frames by their own share of all weight, largest first; threads in no Python function count as one."""
     own: Counter[str] = Counter()
     for stack, weight in stacks.items():
-        own[stack[-1]] += weight
+        own[stack[-1] if len(stack) > 1 else NATIVE] += weight
     total = own.total() or 1
     return [(name, weight / total) for name, weight in own.most_common(most)]
 

@@ -79,7 +79,7 @@ def test_of_some_of_the_collectors_sets(tmp_path: Path) -> None:
     assert {"report.md", "gil-py-spy.html"} <= _names(archive)
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert text.startswith("# Points of `make collector SETS=py-spy`")
-    assert "| gil, 600 sessions | py-spy | on CPU | `run (app.py)` 50% |" in text
+    assert "| gil, 600 sessions | py-spy | 100 / 120 | on CPU | `run (app.py)` 50% |" in text
 
 
 def test_of_a_profile(tmp_path: Path) -> None:

@@ -3,11 +3,21 @@
 import json
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
-from profiles.profilers.flamegraph import NATIVE, page, tree, without_threads
-from profiles.profilers.stacks import Stack, format_collapsed, hottest, parse_collapsed, speedscope, without_folders
+from profiles.profilers import remote_sampler
+from profiles.profilers.flamegraph import page, tree, without_threads
+from profiles.profilers.stacks import (
+    NATIVE,
+    Stack,
+    format_collapsed,
+    hottest,
+    parse_collapsed,
+    speedscope,
+    without_folders,
+)
 
 STACKS = Counter({("loop-1", "run (a.py:1)", "send (a.py:9)"): 3, ("loop-1", "run (a.py:1)"): 1, ("loop-2", "x"): 6})
 
@@ -22,8 +32,15 @@ def test_lines_add_up_and_a_broken_one_is_named() -> None:
         parse_collapsed("a 1\nno weight here\n")
 
 
+def test_a_name_that_changed_while_it_was_read_stays_one_frame() -> None:
+    frame = SimpleNamespace(funcname="__annotate__", filename="a;b\n\0c.py")
+    assert parse_collapsed(f"t;{remote_sampler.frame_name(frame)} 3\n") == {("t", "__annotate__ (a?b??c.py)"): 3}
+
+
 def test_the_hottest_frames_by_their_own_weight() -> None:
     assert hottest(STACKS, 2) == [("x", 0.6), ("send (a.py:9)", 0.3)]
+    assert hottest({("thread 7",): 1, ("thread 8",): 1}) == [(NATIVE, 1.0)]
+    assert remote_sampler.NATIVE == NATIVE
     assert hottest({}) == []
 
 
