@@ -47,7 +47,10 @@ BACKLOG = 4096
 _STOP_LIMIT_S = LEAVE_LIMIT_S + 0.4
 """For all threads together; what has not ended by then ends with the process."""
 _READ_BUFFER_BYTES = 4096
-"""Six frames; picows grows it for a client that sends in bursts."""
+"""Six frames; picows grows it for a client that sends in bursts, up to what the kernel holds."""
+_RECEIVE_BYTES = 131_072
+"""That the kernel holds of one client (socket(7): it doubles this for its own use). It would grow that to megabytes for
+one who sends faster than real time, and picows would take them all in one call, while everybody else waits."""
 
 
 def serve(options: HostOptions) -> int:
@@ -93,6 +96,7 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
         each = socket.socket(family)
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)  # its connections inherit it
         each.bind((host, port))
         sockets.append(each)
     return sockets

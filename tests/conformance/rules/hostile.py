@@ -9,7 +9,7 @@ import anyio
 
 from tests.conformance.case import Case
 from tests.conformance.expect import expect
-from tests.conformance.rule import Rule, add_rule
+from tests.conformance.rule import Rule, add_rule, rule
 from tests.conformance.rules.framing import AUDIO, BROKEN, CLOSE, CONTINUATION, PING
 from tests.conformance.rules.start import BINARY, CLOSE_LIMIT_S, TEXT
 from tests.conformance.session import Session, check_cover
@@ -107,6 +107,18 @@ def _flood_rule(name: str, what: str, data: bytes) -> None:
     add_rule(
         Rule(f"hostile-flood-{name}", f"{what} in one write hold up nobody else", check, inference=True, alone=True)
     )
+
+
+async def _too_fast(session: Session) -> None:
+    """An hour of audio as fast as the connection takes it."""
+    with anyio.move_on_after(FLOOD_S):
+        while session.wire.ended_s is None and session.wire.closing is None:
+            await session.wire.send_raw(frame(BINARY, AUDIO) * 500)
+
+
+@rule("hostile-too-fast", "audio as fast as a connection takes it holds up nobody else", inference=True, alone=True)
+async def too_fast(case: Case) -> str:
+    return await beside_an_innocent(case, [on_a_session(case, _too_fast)] * 2)
 
 
 for _what, _follower in FOLLOWERS.items():
