@@ -13,10 +13,16 @@ from gateway.prediction import BadPrediction, Prediction, parse_prediction
 from gateway.schedule import FlushSchedule
 from gateway.session import LEAVE_LIMIT_S, Session, SessionMisuse
 from gateway.settings import FRAME_BYTES, SessionSettings
+from gateway.tally import ERRORS, FULL, INFERENCE_BOUNDS_MS, LATENESS_BOUNDS_MS, Admission, Tally
 
 __all__ = [
+    "ERRORS",
     "FRAME_BYTES",
+    "FULL",
+    "INFERENCE_BOUNDS_MS",
+    "LATENESS_BOUNDS_MS",
     "LEAVE_LIMIT_S",
+    "Admission",
     "BadPrediction",
     "Close",
     "Failure",
@@ -27,6 +33,7 @@ __all__ = [
     "Session",
     "SessionMisuse",
     "SessionSettings",
+    "Tally",
     "broken_answer",
     "connection_reset",
     "inference_timeout",

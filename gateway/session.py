@@ -1,9 +1,11 @@
 """One connection's rules: numbering, the flush schedule, one request in flight, the bounded outbox and buffer.
 
 Every verb is given the time and answers with values (`gateway.actions`). A host calls the verbs from one thread at a
-time and does what they say; it holds no rule of its own. Nothing is shared between sessions but read-only settings.
+time and does what they say; it holds no rule of its own. Shared between sessions are the settings, which are read-only,
+and the tally of their event loop, which only its thread touches.
 """
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 from gateway.actions import Close, Infer, SendText
@@ -13,6 +15,7 @@ from gateway.messages import error_text, partial_text, start_fault
 from gateway.prediction import BadPrediction, parse_prediction
 from gateway.schedule import FlushSchedule
 from gateway.settings import FRAME_BYTES, SessionSettings
+from gateway.tally import INFERENCE_BOUNDS_MS, LATENESS_BOUNDS_MS, Tally
 
 GOING_AWAY = 1001
 LEAVE_LIMIT_S = 4.5
@@ -39,12 +42,19 @@ class Session:
     Args:
         settings: shared, read-only.
         phase_ms: this connection's offset in the flush schedule, drawn once by the host from [0, jitter).
+        tally: where it counts; one of its own without.
     """
 
-    __slots__ = ("_batch", "_buffer", "_closed", "_leaving", "_outbox", "_phase_ms", "_schedule", "_settings")
+    __slots__ = (
+        *("_backlog", "_batch", "_buffer", "_closed", "_leaving", "_outbox", "_phase_ms", "_schedule", "_settings"),
+        "_tally",
+    )
 
-    def __init__(self, settings: SessionSettings, phase_ms: float) -> None:
+    def __init__(self, settings: SessionSettings, phase_ms: float, tally: Tally | None = None) -> None:
         self._settings = settings
+        self._tally = Tally() if tally is None else tally
+        self._backlog = 0
+        """Frames that the last tick left in the buffer, as the tally has them."""
         self._phase_ms = phase_ms
         self._buffer = FrameBuffer(settings.buffer_frames)
         self._schedule: FlushSchedule | None = None
@@ -112,7 +122,7 @@ class Session:
             self._buffer.append(run, frames, now_s)
 
     def _refuse(self, message: str | Audio) -> Close:
-        self._closed = True
+        self._end()
         if isinstance(message, str):
             return Close(BAD_MESSAGE, f"expected {FRAME_BYTES} binary bytes, got a text message")
         return Close(BAD_MESSAGE, f"expected {FRAME_BYTES} binary bytes, got {len(message)}")
@@ -122,28 +132,46 @@ class Session:
         if self._schedule is None:
             raise SessionMisuse("tick() before start(): a session has no schedule until it has started")
         lateness_ms = self._schedule.pass_due(now_s)
-        if (
-            lateness_ms is None
-            or self._closed
-            or self._leaving
-            or self._batch is not None
-            or self._outbox >= self._settings.outbox_messages
-            or not self._buffer.frames
-        ):
+        if lateness_ms is None or self._closed or self._leaving:
+            return ()
+        if self._batch is not None or self._outbox >= self._settings.outbox_messages or not self._buffer.frames:
+            self._count_skip()
             return ()
         dropped = self._buffer.take_dropped()
         if dropped is None:
             return (self._flush(lateness_ms, now_s),)
         return (self._overflow(dropped, lateness_ms, now_s), self._flush(lateness_ms, now_s))
 
+    def _count_skip(self) -> None:
+        tally = self._tally
+        if self._batch is not None:
+            tally.skipped_in_flight += 1
+        elif self._buffer.frames:
+            tally.skipped_outbox += 1
+        else:
+            tally.skipped_empty += 1
+        self._leave_backlog(self._buffer.frames)
+
+    def _leave_backlog(self, frames: int) -> None:
+        self._tally.backlog_frames += frames - self._backlog
+        self._backlog = frames
+
     def _flush(self, lateness_ms: float, now_s: float) -> Infer:
         chunks, run = self._buffer.take()
         self._batch = _Batch(run, lateness_ms, now_s)
+        tally = self._tally
+        tally.frames += run.frames
+        tally.lateness_ms += lateness_ms
+        tally.lateness[bisect_left(LATENESS_BOUNDS_MS, lateness_ms)] += 1
+        if self._backlog:
+            self._leave_backlog(0)
         return Infer(chunks, run.frames * FRAME_BYTES, self._settings.cpu_passes)
 
     def _overflow(self, dropped: Run, lateness_ms: float, now_s: float) -> SendText:
         seconds = self._settings.buffer_seconds
         message = f"the buffer holds {seconds:g} s of audio; {dropped.frames} frames were dropped"
+        self._tally.frames += dropped.frames
+        self._tally.overflow_frames += dropped.frames
         return self._error(
             Failure("websocket_receive", "overflow", message, retryable=True),
             dropped,
@@ -186,8 +214,14 @@ class Session:
         if batch is None or self._schedule is None:
             raise SessionMisuse("answered() or failed() without a batch in flight")
         self._batch = None
+        if not self._closed:
+            took_ms = (now_s - batch.sent_s) * 1000
+            self._tally.inference_ms += took_ms
+            self._tally.inference[bisect_left(INFERENCE_BOUNDS_MS, took_ms)] += 1
         # Ticks that fell due meanwhile would have sent nothing: hosts need not call tick() during a flight.
-        self._schedule.pass_due(now_s)
+        if self._schedule.pass_due(now_s) is not None and not self._closed:
+            self._tally.skipped_in_flight += 1
+            self._leave_backlog(self._buffer.frames)
         return batch
 
     def _failed(self, batch: _Batch, failure: Failure, now_s: float) -> SendText | None:
@@ -215,6 +249,7 @@ class Session:
         now_s: float,
     ) -> SendText:
         self._outbox += 1
+        self._tally.erred(failure.stage, failure.kind)
         return SendText(
             error_text(
                 failure,
@@ -242,5 +277,12 @@ class Session:
 
     def close(self) -> None:
         """The connection ends, whoever ended it: nothing is taken or sent any more, buffered audio is let go."""
-        self._closed = True
+        self._end()
         self._buffer = FrameBuffer(self._settings.buffer_frames)
+
+    def _end(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._leave_backlog(0)
+            if self._batch is not None:
+                self._tally.abandoned += 1

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 
@@ -26,6 +27,8 @@ IN, OUT = select.EPOLLIN, select.EPOLLOUT
 START_MESSAGE = b'{"type":"start"}'
 READ_BYTES = 65536
 MAX_MESSAGE_BYTES = 1 << 20
+FULL_STATUS, FULL_CODE = 503, 1013
+"""How a gateway refuses a session because it is full: to the upgrade, or in a close frame after it."""
 _FLUSH_BUFFERS = 64
 
 
@@ -85,15 +88,20 @@ class Connection:
             self._fail("connect", f"TCP connect to {self._shared.address}: {error}")
 
     def _on_upgraded(self, now_s: float) -> None:
-        refusal = self._protocol.handshake_exc
-        if refusal is not None:
-            self._fail("connect", f"expected an upgrade (101), got {refusal}")
+        if self._protocol.handshake_exc is not None:
+            self._not_upgraded(self._protocol.handshake_exc)
             return
         self.ledger.connect_s = now_s - self.since_s
+        if self._protocol.close_rcvd is not None:
+            return  # it came in the same segment, and is the next event
         self._protocol.send_text(START_MESSAGE)
         self.ledger.start_s = self._progress_s = self._shared.clock()
         self._enter(State.STREAMING)
         self._write_protocol_data()
+
+    def _not_upgraded(self, refusal: Exception) -> None:
+        self.ledger.refused = isinstance(refusal, InvalidStatus) and refusal.response.status_code == FULL_STATUS
+        self._fail("connect", f"expected an upgrade (101), got {refusal}")
 
     # Audio
 
@@ -249,7 +257,7 @@ class Connection:
         if self.state is State.DONE:
             return
         if protocol.handshake_exc is not None:
-            self._fail("connect", f"expected an upgrade (101), got {protocol.handshake_exc}")
+            self._not_upgraded(protocol.handshake_exc)
         elif not data:
             self._gone("end of stream")
         elif protocol.parser_exc is not None:
@@ -262,7 +270,11 @@ class Connection:
             return
         assert isinstance(event, Frame)
         if event.opcode is Opcode.CLOSE:
-            if self.state is not State.CLOSING:
+            close = self._protocol.close_rcvd
+            if close is not None and close.code == FULL_CODE and self.ledger.next_seq == 1:
+                self.ledger.refused = True
+                self._fail("connect", f"let in and closed again: {close}")
+            elif self.state is not State.CLOSING:
                 self._fail("protocol", f"the gateway closed the session by itself: {self._protocol.close_rcvd}")
         elif self.state is State.CLOSING or event.opcode in (Opcode.PING, Opcode.PONG):
             return

@@ -51,6 +51,8 @@ class SessionLedger:
     sent: int = 0
     answered: int = 0
     errored: int = 0
+    refused: bool = False
+    """The gateway said that it is full: 503 to the upgrade, or 1013 before any answer. Its failure is `connect`."""
     failure: Failure | None = None
     errors: list[ErrorSeen] = field(default_factory=list)
 

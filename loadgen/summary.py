@@ -90,6 +90,7 @@ def summarise(run: Run) -> tuple[dict[str, Any], dict[str, Distribution]]:
             "recovered": sum(stall.recovered for stall in stalled),
             "never_recovered": sum(not stall.recovered for stall in stalled),
         },
+        "refused": sum(ledger.refused for ledger in ledgers),
         "wrong_audio": len(wrong_audio),
         "cpu": {
             "user_s": user_s,

@@ -157,9 +157,9 @@ class StandIn(_Table):
 
 _FACTORS = (
     *("server", "runtime", "runtime_threads", "runtime_blocking_threads", "task_impl"),
-    *("receive_delay_us", "collector", "look_interval_ms"),
+    *("receive_delay_us", "collector", "look_interval_ms", "most_sessions", "most_inferences"),
 )
-"""Those that are options of some hosts and not of others."""
+"""Those that a row may leave to its host."""
 
 
 class Variant(_Table):
@@ -190,6 +190,10 @@ class Variant(_Table):
     off."""
     look_interval_ms: Positive | None = None
     """How often a draining host looks at a socket between ticks."""
+    most_sessions: Count | None = None
+    """Admission: how many WebSockets are let in at once."""
+    most_inferences: Count | None = None
+    """Admission: nobody is let in while as many requests are in flight."""
     stand_in: StandIn | None = None
     """None: a row whose environment has no wheel for the stand-in does not run there."""
 

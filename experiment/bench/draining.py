@@ -40,6 +40,7 @@ from variants.drain.inference import Upstream
 from variants.drain.loop import Loop, listen
 from variants.drain.stream import Poller
 from variants.drain.timers import Timers
+from variants.shared.metrics import Tallies
 from variants.shared.options import HostOptions
 
 _WRAPPED = (
@@ -78,7 +79,7 @@ def main() -> int:
     with feeding(port, given.sessions) as feeder:
         meter = _metered() if given.metered else None
         options = HostOptions(port, f"http://{LOOPBACK}:{feeder.inference_port}", transport="h1")
-        loop = Loop(options, SessionSettings(), listener)
+        loop = Loop(options, SessionSettings(), Tallies.create(1), listener)
         gc.freeze()
         found = measured(feeder, given.seconds, loop.serve_round, meter)
     print(json.dumps({"sessions": given.sessions, **found}))

@@ -204,16 +204,22 @@ def _summarise(
         load, watch.simulator, plan.config.slo, plan.config.harness, watch.gateway_faults, watch.harness_faults
     )
     windows = watch.windows()
+    refused = 0 if load is None else load["refused"]
+    let_in = sessions - refused
     gateway = None
     if plan.target is None:
         window = windows.get("gateway", {})
         cpu_us = window.get("cpu_us")
         gateway = {
-            "us_per_session_second": None if cpu_us is None else cpu_us / (sessions * (window["wall_s"] or 1)),
+            "us_per_session_second": cpu_us / (let_in * (window["wall_s"] or 1))
+            if cpu_us is not None and let_in
+            else None,
             "cpu": None if cpu_us is None else cpu_us / 1e6 / (window["wall_s"] or 1),
             "rss_bytes_max": window.get("rss_bytes_max"),
         }
     notes = [*watch.notes, *watch.surroundings.notes()]
+    if refused:
+        notes.append(f"the gateway was full for {refused} of {sessions} sessions; its cost is of the {let_in} let in")
     if plan.hold_stalled_s:
         notes.append(f"time limits of sessions that stand still were paused, {plan.hold_stalled_s:g} s long")
     summary = {

@@ -20,7 +20,7 @@ SUMMARY_KEYS = [
     *("sessions", "workers", "seed", "timing"),
     *("connect_ms", "newest_ms", "oldest_ms", "flush_lateness_ms", "send_lateness_ms", "blocked_send_ms"),
     *("partials", "partials_measured", "errors", "error_kinds", "frames"),
-    *("failures", "failures_total", "failure_details", "stalls", "wrong_audio", "cpu", "harness"),
+    *("failures", "failures_total", "failure_details", "stalls", "refused", "wrong_audio", "cpu", "harness"),
 ]
 
 

@@ -142,16 +142,25 @@ def test_a_full_socket_delays_frames_and_a_dead_one_times_out(monkeypatch: pytes
     assert summary["send_lateness_ms"]["p95"] < 100
 
 
-@pytest.mark.parametrize(("upgrade", "words"), [("refuse", "503"), ("silent", "handshake not done after 0.4 s")])
-def test_a_handshake_that_fails_is_a_connect_failure(upgrade: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("upgrade", "words", "refused"),
+    [
+        ("refuse", "503", 2),
+        ("full", "let in and closed again: 1013", 2),
+        ("silent", "handshake not done after 0.4 s", 0),
+    ],
+)
+def test_whoever_is_not_let_in_is_a_connect_failure(upgrade: str, words: str, refused: int) -> None:
     timing = Timing(ramp_s=0.0, spread_s=0.0, warmup_s=0.0, measure_s=0.6)
     with TinyGateway(upgrade=upgrade) as gateway:
         summary, _, _ = run_in_process(Plan(gateway.url, 2, timing, limits=Limits(connect_s=0.4)))
     assert summary["failures"]["connect"] == summary["failures_total"] == 2
     assert all(words in detail["detail"] for detail in summary["failure_details"])
-    assert summary["connect_ms"] == {"p50": None, "p95": None, "p99": None, "max": None, "count": 0}
-    assert summary["cpu"]["us_per_session_second"] is None
-    assert summary["frames"] == {"due": 0, "sent": 0, "answered": 0, "errored": 0, "lost": 0}
+    assert summary["refused"] == refused
+    if upgrade != "full":
+        assert summary["connect_ms"] == {"p50": None, "p95": None, "p99": None, "max": None, "count": 0}
+        assert summary["cpu"]["us_per_session_second"] is None
+        assert summary["frames"] == {"due": 0, "sent": 0, "answered": 0, "errored": 0, "lost": 0}
 
 
 def test_a_closed_port_is_a_connect_failure() -> None:

@@ -68,8 +68,9 @@ def error(oldest: int, newest: int, **changes: Any) -> dict[str, Any]:
 
 
 class TinyGateway:
-    """Context manager, `url` while open. `ways`: session → misbehaviour; `upgrade`: yes, refuse or silent; `held_s`:
-    from when to when, seconds after the first client's upgrade, answers that are ready are kept back."""
+    """Context manager, `url` while open. `ways`: session → misbehaviour; `upgrade`: yes, refuse, silent, or full, which
+    closes with 1013 in the same segment; `held_s`: from when to when, seconds after the first client's upgrade, answers
+    that are ready are kept back."""
 
     def __init__(
         self, ways: Mapping[int, str] | None = None, upgrade: str = "yes", held_s: tuple[float, float] = (0.0, 0.0)
@@ -183,6 +184,8 @@ class _Client:
             return False
         self._gateway.hold_s()
         self._protocol.send_response(self._protocol.accept(request))
+        if self._gateway.upgrade == "full":
+            self._protocol.send_close(1013, "full")
         self._write()
         return True
 

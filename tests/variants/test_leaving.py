@@ -4,65 +4,33 @@ The free-threaded rows are skipped with set-up's reason where there is no such b
 """
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from gateway import FRAME_BYTES
-from simulator.port import free_port
-from tests.interpreters import python_of
-from tests.simulator.conftest import ROOT
+from tests.variants.hosts import OURS, START, running
 from tests.variants.inference import InferenceServer, inference_server
 
 Ended = tuple[list[str], int | None]
 """The kinds of the messages until the end, and the code of the close; None where TCP ended without one."""
-START = '{"type":"start"}'
 EXIT_LIMIT_S = 5.0
 ANSWER_S = 0.7
 SESSIONS = 8
-HOSTS: dict[str, tuple[str | None, list[str]]] = {
-    "drain": (None, ["variants.drain", "--transport", "h1"]),
-    "picows": (None, ["variants.picows_loops", "--transport", "h1"]),
-    "granian": (None, ["variants.asgi", "--transport", "h1"]),
-    "drain-threads": ("drain", ["variants.drain", "--transport", "h1", "--loops", "2"]),
-    "threads": ("picows", ["variants.picows_loops", "--transport", "h1", "--loops", "2"]),
-    "mt": ("granian", ["variants.asgi", "--transport", "h1", "--runtime", "mt", "--loops", "2"]),
-}
-"""The environment on 3.14t, or None for the tests' own; the module and its options."""
-STOCK = {"granian": (0,), "mt": (0, -signal.SIGABRT)}
-"""With the statuses that each may end with. After it has shut down, Granian 2.8.7 with two workers panics now and then:
-a thread of Rust lets go of a Python object while it is not attached (pyo3: "Cannot drop pointer into Python heap")."""
-OURS = [name for name in HOSTS if name not in STOCK]
+STATUSES = {"granian": (0,), "mt": (0, -signal.SIGABRT)}
+"""That Granian may end with. After it has shut down, 2.8.7 with two workers panics now and then: a thread of Rust lets
+go of a Python object while it is not attached (pyo3: "Cannot drop pointer into Python heap")."""
 
 
 @pytest.fixture
 def slow() -> Iterator[InferenceServer]:
     with inference_server(ANSWER_S) as server:
         yield server
-
-
-def wait_listening(process: "subprocess.Popen[bytes]", port: int) -> None:
-    for _ in range(400):
-        assert process.poll() is None, "expected the host to serve, it ended"
-        try:
-            with connect(f"ws://127.0.0.1:{port}/ws/stt", open_timeout=2):
-                return
-        except (OSError, TimeoutError):
-            time.sleep(0.05)
-    raise AssertionError("expected the host to listen within 20 s")
-
-
-def end_group(leader: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(leader, signal.SIGKILL)
 
 
 def what_came(client: ClientConnection) -> Ended:
@@ -77,16 +45,9 @@ def what_came(client: ClientConnection) -> Ended:
 def terminated(name: str, slow: InferenceServer) -> tuple[list[Ended], list[Ended], int, float]:
     """SIGTERM with a request in flight for each of some clients: what came to them, and to two others of which one sent
     no audio and the other nothing at all; the host's status; and how many seconds it took."""
-    environment, module = HOSTS[name]
-    python = sys.executable if environment is None else str(python_of(environment, "3.14t"))
-    port = free_port()
-    command = [python, "-m", *module, "--port", str(port), "--flush-phase-jitter-ms", "1"]
-    command += ["--inference-url", f"http://127.0.0.1:{slow.port}"]
-    url = f"ws://127.0.0.1:{port}/ws/stt"
     with ExitStack() as stack:
-        process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
-        stack.callback(end_group, process.pid)  # a worker of Granian's is a process of its own
-        wait_listening(process, port)
+        process, port = stack.enter_context(running(name, slow.port, "--flush-phase-jitter-ms", "1"))
+        url = f"ws://127.0.0.1:{port}/ws/stt"
         clients = [stack.enter_context(connect(url, compression=None, ping_interval=None)) for _ in range(SESSIONS + 2)]
         talking, others = clients[:SESSIONS], clients[SESSIONS:]
         for client in clients[:-1]:
@@ -112,12 +73,12 @@ def test_what_is_in_flight_is_answered_and_all_are_told(name: str, slow: Inferen
     assert took_s < EXIT_LIMIT_S
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", STATUSES)
 def test_granian_cuts_open_websockets_off_and_ends_in_time(name: str, slow: InferenceServer) -> None:
     # Granian 2.8.7 ends a WebSocket's handler as it begins to stop (src/runtime.rs, `spawn_cancellable`), before the
     # application's lifespan ends: nothing is answered, and no close frame is sent. Fails once Granian mends it.
     answered, others, status, took_s = terminated(name, slow)
     assert answered == [([], None)] * SESSIONS
     assert others == [([], None)] * 2
-    assert status in STOCK[name]
+    assert status in STATUSES[name]
     assert took_s < EXIT_LIMIT_S

@@ -21,7 +21,7 @@ import pytest
 from picows import WSMsgType
 from picows.picows import _make_test_ws_frame
 
-from gateway import Infer, Session, SessionSettings
+from gateway import Infer, Session, SessionSettings, Tally
 from simulator.port import free_port
 from tests.conformance.audio import Audio
 from tests.conformance.session import START, check_numbers
@@ -34,6 +34,7 @@ from variants.picows_loops import loops
 from variants.picows_loops.connection import Connection
 from variants.picows_loops.loops import LOOPS
 from variants.shared.inference import Answer
+from variants.shared.metrics import Tallies
 from variants.shared.options import HostOptions
 
 START_LIMIT_S = 10.0
@@ -156,7 +157,12 @@ def test_a_loop_that_has_ended_can_still_be_stopped(monkeypatch: pytest.MonkeyPa
     (listening,) = loops.listen("127.0.0.1", free_port(), 1)
     with listening:
         thread = loops.LoopThread(
-            0, HostOptions(port=0, inference_url="http://127.0.0.1:1"), SessionSettings(), listening, ended
+            0,
+            HostOptions(port=0, inference_url="http://127.0.0.1:1"),
+            SessionSettings(),
+            Tallies.create(1),
+            listening,
+            ended,
         )
         thread.start()
         assert str(ended.get(timeout=5)) == "out of luck"
@@ -207,7 +213,7 @@ class PromptClient:
 async def deaf_session(client: PromptClient) -> tuple[Connection, DeafTransport]:
     """A started session on a deaf transport, with a tick every 2 ms and a frame for each."""
     transport = DeafTransport()
-    connection = Connection(Session(SessionSettings(flush_interval_ms=2), 0), client, set())
+    connection = Connection(Session(SessionSettings(flush_interval_ms=2), 0), client, Tally(), set())
     transport.listener = connection
     connection.on_ws_connected(transport)
     connection.on_ws_frame(transport, _make_test_ws_frame(WSMsgType.TEXT, START.encode(), True, False))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from gateway import Session, SessionSettings
+from gateway import Session, SessionSettings, Tally
 from variants.picows_loops import loops
 from variants.shared.build import gil_enabled
 from variants.shared.options import HostOptions
@@ -22,8 +22,8 @@ VERBS = ("start", "frame", "tick", "answered", "failed", "written", "close")
 class WatchedSession(Session):
     """A session that notes the thread of every verb."""
 
-    def __init__(self, settings: SessionSettings, phase_ms: float) -> None:
-        super().__init__(settings, phase_ms)
+    def __init__(self, settings: SessionSettings, phase_ms: float, tally: Tally) -> None:
+        super().__init__(settings, phase_ms, tally)
         self.threads = {threading.get_ident()}
         self.calls: Counter[str] = Counter()
         SESSIONS.append(self)

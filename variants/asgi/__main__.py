@@ -6,6 +6,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, TaskImpl
 
 from variants.shared.clients import TRANSPORTS
+from variants.shared.metrics import Tallies
 from variants.shared.options import HostOptions
 
 _MOST_CONNECTIONS = 65_536
@@ -24,6 +25,7 @@ def main() -> None:
         ),
     )
     options.to_environment()
+    Tallies.create(options.loops).to_environment()
     SERVERS[options.server](options)
 
 

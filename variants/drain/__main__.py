@@ -10,6 +10,7 @@ import traceback
 from gateway import LEAVE_LIMIT_S, SessionSettings
 from variants.drain.loop import Loop, listen
 from variants.shared.build import gil_enabled, require_interpreter
+from variants.shared.metrics import Tallies
 from variants.shared.options import HostOptions
 
 _COLLECT_AFTER = 50_000
@@ -31,13 +32,13 @@ def main() -> int:
     ends: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ends.put(0))
-    listeners = [listen(options) for _ in range(options.loops)]
+    listeners, tallies = [listen(options) for _ in range(options.loops)], Tallies.create(options.loops)
     loops: dict[int, Loop] = {}
     """Each put in by its thread, once it serves."""
 
     def run(index: int) -> None:
         try:
-            loops[index] = loop = Loop(options, settings, listeners[index])
+            loops[index] = loop = Loop(options, settings, tallies, listeners[index])
             loop.run()
         except BaseException:
             traceback.print_exc()  # here: the process ends as soon as the main thread knows

@@ -9,16 +9,17 @@ from http import HTTPStatus
 from math import ceil
 from typing import Protocol
 
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from gateway import FRAME_BYTES, Close, Failure, Infer, SendText, Session
+from gateway import FRAME_BYTES, FULL, Admission, Close, Failure, Infer, SendText, Session, Tally
 from variants.drain.decoder import WIRE_BYTES, Decoder, text_frame
 from variants.drain.inference import Inference
 from variants.drain.stream import HANGUP_ONLY, IN, OUT, Poller, Stream
 from variants.drain.timers import Timers
 from variants.shared.inference import Answer
+from variants.shared.metrics import CONTENT_TYPE, Tallies
 
 MOST_MESSAGE_BYTES = 65536
 MOST_REQUEST_BYTES = 65536
@@ -44,6 +45,9 @@ class Host(Protocol):
     scratch: memoryview
     """Room for what one look receives."""
     look_s: float
+    tallies: Tallies
+    tally: Tally
+    admission: Admission
 
     def new_session(self, now_s: float) -> Session: ...
 
@@ -64,6 +68,7 @@ class Client(Stream):
         self._request: bytes | None = b""
         """What came of the upgrade request; None once it is whole."""
         self._decoder = Decoder(self._protocol)
+        self._is_let_in = False
         self._held_s = 0.0
         """When the frames that the decoder holds came off the socket."""
         self._came_bytes = 0
@@ -194,15 +199,26 @@ class Client(Stream):
 
     def _respond(self, request: Request) -> None:
         protocol, path = self._protocol, request.path.partition("?")[0]
-        if path == "/ws/stt":
+        if path == "/ws/stt" and self._loop.admission.admits(self._loop.tally):
             response = protocol.accept(request)
+            if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                self._is_let_in = True
+                self._loop.tally.enter()
+        elif path == "/ws/stt":
+            response = protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, FULL.reason)
         elif path == "/health":
-            response = protocol.reject(HTTPStatus.OK, '{"ok":true}')
-            del response.headers["Content-Type"]
-            response.headers["Content-Type"] = "application/json"
+            response = self._answer('{"ok":true}', "application/json")
+        elif path == "/metrics":
+            response = self._answer(self._loop.tallies.page().decode(), CONTENT_TYPE)
         else:
             response = protocol.reject(HTTPStatus.NOT_FOUND, "expected /ws/stt or /health\n")
         protocol.send_response(response)
+
+    def _answer(self, body: str, content_type: str) -> Response:
+        response = self._protocol.reject(HTTPStatus.OK, body)
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = content_type
+        return response
 
     def _take(self, data: memoryview, now_s: float, may_hold: bool = False) -> None:
         if self._linger:
@@ -336,4 +352,6 @@ class Client(Stream):
         if self.open:
             self.close()
             self._session.close()
+            if self._is_let_in:
+                self._loop.tally.leave()
             self._protocol.parser.close()  # its frame refers to the protocol: this leaves nothing for the collector

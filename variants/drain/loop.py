@@ -1,7 +1,8 @@
 """One event loop: accept, look, tick, in rounds of a frame's time. What a connection does is in `client`.
 
 Ownership: a loop's thread owns its listening socket, epoll, timers, clients, sessions and inference connections.
-Loops share nothing but modules, their constants, the settings, and the kernel's queue of connections (SO_REUSEPORT).
+Loops share nothing but modules, their constants, the settings, the memory of `variants.shared.metrics`, and the
+kernel's queue of connections (SO_REUSEPORT).
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from variants.drain.h2c import H2Pool
 from variants.drain.inference import Address, Inference
 from variants.drain.stream import IN, Poller
 from variants.drain.timers import Deadlines, Timers
+from variants.shared.metrics import Tallies
 from variants.shared.options import HostOptions
 
 BACKLOG = 4096
@@ -105,8 +107,11 @@ class _Wake:
 class Loop:
     """Made and run by one thread."""
 
-    def __init__(self, options: HostOptions, settings: SessionSettings, listener: socket.socket) -> None:
+    def __init__(
+        self, options: HostOptions, settings: SessionSettings, tallies: Tallies, listener: socket.socket
+    ) -> None:
         self.poller = Poller()
+        self.tallies, self.tally, self.admission = tallies, tallies.take(), options.admission
         self.timers: Timers[Client] = Timers()
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.look_s = options.look_interval_ms / 1000
@@ -116,8 +121,6 @@ class Loop:
         self._random = random.Random()
         self._listener = listener
         self._handshakes = Deadlines(HANDSHAKE_LIMIT_S)
-        self.faults = 0
-        """Clients that ended by an exception that nobody expected."""
         self._spare = _spare_descriptor()
         self._hurries_until_s = 0.0
         """Until then nothing is put off for the sake of company: somebody is in the middle of a handshake."""
@@ -218,9 +221,9 @@ class Loop:
 
     def survived(self) -> None:
         """Count and print the exception that is handled just now: it ends one client."""
-        self.faults += 1
+        self.tally.exceptions += 1
         print(
-            f"variants.drain: one client ends by an exception that nobody expected; {self.faults} so far",
+            f"variants.drain: one client ends by an exception that nobody expected; {self.tally.exceptions} so far",
             file=sys.stderr,
         )
         traceback.print_exc()
@@ -234,7 +237,7 @@ class Loop:
             phase_s += -(now_s + phase_s) % ROUND_S - _AHEAD_S
             if not 0 <= phase_s < jitter_s:
                 phase_s += ROUND_S if phase_s < 0 else -ROUND_S
-        return Session(self._settings, phase_s * 1000)
+        return Session(self._settings, phase_s * 1000, self.tally)
 
     def on_event(self, mask: int, now_s: float) -> None:
         """Accept whoever waits, some at a time, so that they do not hold up ticks."""

@@ -10,7 +10,7 @@ from time import monotonic
 import anyio
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from gateway import Close, Session
+from gateway import Close, Session, Tally
 from variants.picows_loops.framing import MOST_ODD_FRAMES, POLICY_VIOLATION, PROTOCOL_ERROR, Assembly, BrokenFraming
 from variants.shared.inference import InferenceClient
 from variants.shared.relay import start_relay
@@ -28,8 +28,9 @@ _LOOK_INTERVAL_S = 1.0
 class Connection(WSListener):  # type: ignore[misc]
     """picows' listener for one WebSocket."""
 
-    def __init__(self, session: Session, client: InferenceClient, connections: "set[Connection]") -> None:
+    def __init__(self, session: Session, client: InferenceClient, tally: Tally, connections: "set[Connection]") -> None:
         self.session = session
+        self._tally = tally
         self._connections = connections
         """The loop's, of which this is one while TCP lasts."""
         self._client = client
@@ -51,6 +52,7 @@ class Connection(WSListener):  # type: ignore[misc]
         """Count as written only what the kernel has taken: the transport pauses at the first byte that it keeps."""
         self._transport = transport
         self._connections.add(self)
+        self._tally.enter()
         transport.underlying_transport.set_write_buffer_limits(high=0)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -123,6 +125,7 @@ class Connection(WSListener):  # type: ignore[misc]
     def _relay_ended(self, relay: "asyncio.Task[None]") -> None:
         error = None if relay.cancelled() else relay.exception()
         if error is not None:
+            self._tally.exceptions += 1
             self._loop.call_exception_handler({"message": "the relay of a session failed", "exception": error})
             self._end(_INTERNAL_ERROR, "")
 
@@ -150,7 +153,9 @@ class Connection(WSListener):  # type: ignore[misc]
         """TCP has ended, whoever ended it: leave no reference that keeps anything alive."""
         self._let_go()
         self._transport = None
-        self._connections.discard(self)
+        if self in self._connections:
+            self._connections.remove(self)
+            self._tally.leave()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

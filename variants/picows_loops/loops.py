@@ -9,8 +9,9 @@ loop's inference client and its random generator are touched by that thread only
 the listening sockets by a hash of addresses and ports (SO_REUSEPORT), so the threads hand each other nothing. The main
 thread owns the process: it binds the sockets, and then only waits for a signal or for a thread that died.
 
-Shared between the threads: `HostOptions` and `SessionSettings` (frozen), `_Stop` (below), and what libraries keep in
-their modules: anyio, above all, has one table of task states for all threads.
+Shared between the threads: `HostOptions` and `SessionSettings` (frozen), `_Stop` (below), the memory of
+`variants.shared.metrics`, and what libraries keep in their modules: anyio, above all, has one table of task states for
+all threads.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from typing import Any
 
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
-from gateway import LEAVE_LIMIT_S, Session, SessionSettings
+from gateway import FULL, LEAVE_LIMIT_S, Session, SessionSettings, Tally
 from variants.picows_loops.connection import Connection
 from variants.picows_loops.framing import MOST_BYTES
 from variants.shared.build import require_interpreter
@@ -36,6 +37,7 @@ from variants.shared.clients import open_client
 from variants.shared.collector import set_collector
 from variants.shared.inference import InferenceClient
 from variants.shared.leaving import leave_all
+from variants.shared.metrics import CONTENT_TYPE, Tallies
 from variants.shared.options import HostOptions
 
 LOOPS = ("asyncio", "uvloop")
@@ -67,8 +69,8 @@ def serve(options: HostOptions) -> int:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    settings = SessionSettings()
-    threads = [LoopThread(n, options, settings, each, ended) for n, each in enumerate(listening)]
+    settings, tallies = SessionSettings(), Tallies.create(options.loops)
+    threads = [LoopThread(n, options, settings, tallies, each, ended) for n, each in enumerate(listening)]
     for thread in threads:
         thread.start()
     fatal = ended.get()
@@ -125,12 +127,14 @@ class LoopThread(threading.Thread):
         number: int,
         options: HostOptions,
         settings: SessionSettings,
+        tallies: Tallies,
         listening: socket.socket,
         ended: "SimpleQueue[BaseException | None]",
     ) -> None:
         super().__init__(name=f"loop-{number}", daemon=True)
         self._options = options
         self._settings = settings
+        self._tallies = tallies
         self._listening = listening
         self._ended = ended
         self._stop_of_loop: _Stop | None = None
@@ -156,7 +160,7 @@ class LoopThread(threading.Thread):
             set_collector(self._options.collector)
             connections: set[Connection] = set()
             server = await ws_create_server(
-                self._router(client, connections),
+                self._router(client, self._tallies.take(), connections),
                 sock=self._listening,
                 backlog=BACKLOG,
                 max_frame_size=MOST_BYTES,
@@ -167,21 +171,33 @@ class LoopThread(threading.Thread):
             server.close()
             await leave_all(connections)
 
-    def _router(self, client: InferenceClient, connections: set[Connection]) -> Any:
+    def _router(self, client: InferenceClient, tally: Tally, connections: set[Connection]) -> Any:
         """What picows calls with each HTTP request: a listener for a WebSocket, a whole answer, or None for 404."""
-        phases = random.Random()
+        phases, admission = random.Random(), self._options.admission
 
         def route(request: WSUpgradeRequest) -> Connection | WSUpgradeResponseWithListener | None:
             path = request.path.partition(b"?")[0]
             if path == b"/ws/stt":
+                if not admission.admits(tally):
+                    return _answer(WSUpgradeResponse.create_error_response(503, FULL.reason.encode()))
                 phase_ms = phases.uniform(0, self._options.flush_phase_jitter_ms)
-                return Connection(Session(self._settings, phase_ms), client, connections)
+                return Connection(Session(self._settings, phase_ms, tally), client, tally, connections)
             if path == b"/health":
-                healthy = WSUpgradeResponse.create_ok_response(b'{"ok":true}', {"Content-Type": "application/json"})
-                return WSUpgradeResponseWithListener(healthy, None)
+                return _answer(
+                    WSUpgradeResponse.create_ok_response(b'{"ok":true}', {"Content-Type": "application/json"})
+                )
+            if path == b"/metrics":
+                return _answer(
+                    WSUpgradeResponse.create_ok_response(self._tallies.page(), {"Content-Type": CONTENT_TYPE})
+                )
             return None
 
         return route
+
+
+def _answer(response: WSUpgradeResponse) -> WSUpgradeResponseWithListener:
+    """It and no WebSocket."""
+    return WSUpgradeResponseWithListener(response, None)
 
 
 def _loop_factory(name: str) -> Any:

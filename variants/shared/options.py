@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from gateway import Admission
+
 _ENVIRONMENT_KEY = "GATEWAY_LAB_HOST_OPTIONS"
 
 FACTORS: dict[str, dict[str, Any]] = {
@@ -26,9 +28,15 @@ FACTORS: dict[str, dict[str, Any]] = {
         "choices": ("raised", "frozen", "off"),
         "help": "how the garbage collector is set (default: as it is)",
     },
+    "most_sessions": {"type": int, "help": "let in no more WebSockets than this at once (default: no limit)"},
+    "most_inferences": {
+        "type": int,
+        "help": "let nobody in while as many requests are in flight (default: no limit)",
+    },
     "look_interval_ms": {"type": float, "help": "how often a socket is looked at between ticks (default %(default)s)"},
 }
-"""Options that only some hosts have."""
+"""Options that only some hosts have, or (`_ADMISSION`) that all hosts have and that are factors of a row."""
+_ADMISSION = ("most_sessions", "most_inferences")
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,9 @@ class HostOptions:
     receive_delay_us: float = 0.0
     collector: str | None = None
     look_interval_ms: float = 900.0
+    most_sessions: int | None = None
+    most_inferences: int | None = None
+    """Both of the whole gateway; each event loop has an equal share, since they share nothing."""
 
     @classmethod
     def parse(
@@ -84,7 +95,7 @@ class HostOptions:
         parser.add_argument("--inference-connections", type=int, default=cls.inference_connections, metavar="N")
         parser.add_argument("--flush-phase-jitter-ms", type=float, default=cls.flush_phase_jitter_ms, metavar="MS")
         parser.add_argument("--expect", metavar="VERSION", help='refuse to run on another interpreter than "3.14.7t"')
-        for name in factors:
+        for name in (*factors, *_ADMISSION):
             flag, default = f"--{name.replace('_', '-')}", getattr(cls, name)
             parser.add_argument(flag, default=default, **FACTORS[name])
         options = cls(**vars(parser.parse_args(argv)))
@@ -101,6 +112,15 @@ class HostOptions:
         if parts.scheme != "http" or not parts.hostname or not parts.port:
             raise ValueError(f"--inference-url: expected http://HOST:PORT, got {self.inference_url!r}")
         return parts.hostname, parts.port
+
+    @property
+    def admission(self) -> Admission:
+        """Whom each event loop lets in."""
+
+        def share(most: int | None) -> int | None:
+            return None if most is None else max(1, round(most / self.loops))
+
+        return Admission(share(self.most_sessions), share(self.most_inferences))
 
     def to_environment(self) -> None:
         """Leave the options for the workers that this process is about to spawn."""
