@@ -16,8 +16,8 @@ options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA,$(n
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-VERBS := experiment ladder compare reproduce bench conformance profile cliff collector results report notebooks help \
-	test test-all check doctor lock clean
+VERBS := experiment ladder compare reproduce bench conformance profile soak cliff collector results report notebooks \
+	help test test-all check doctor lock clean
 .PHONY: $(VERBS)
 
 #: VARIANT      row of experiments.toml (gil)
@@ -38,6 +38,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile cliff col
 #: INFER_PORT   port the simulator is served on
 #: KEEP_ENV     environment variables that every process gets all the same: PYTHONMALLOC,LD_PRELOAD
 #: PROFILER     py-spy, remote, memray, sched, collector or forensics (remote)
+#: MINUTES      how long soak measures (10)
 #: SETS         some of collector's sets, as its DRY_RUN names them, or reproducer: builds,stacks
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
@@ -88,6 +89,11 @@ profile.needs = $(if $(SESSIONS),,SESSIONS=200; a profile is of one point)
 profile: ## flame graphs or scheduling of one point (SESSIONS), and what profiling it cost
 	@$(LAB) profiles -- -m profiles profile $(options)
 
+soak.takes := MINUTES VARIANT SHAPE SESSIONS HARNESS KEEP_ENV RESULTS
+soak.needs = $(if $(SESSIONS),,SESSIONS=200; a soak is one point)
+soak: ## one long point (SESSIONS): do memory, descriptors, threads and latency stay flat
+	@$(LAB) profiles -- -m profiles soak $(options)
+
 cliff.takes := RESULTS DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
 	@$(LAB) profiles -- -m profiles cliff $(options)
@@ -118,7 +124,7 @@ help: ## list verbs and variables
 	@echo "make VERB [VARIABLE=value …]"
 	@sed -n -e 's/^#= //p' -e '/^[a-z-]*:.*## /{s/:.*## /             /;s/^\(.\{13\}\) */  \1/p;}' Makefile
 	@echo "variables, each with the verbs that take it"
-	@$(foreach name,$(known),sed -n 's/^#: \($(name) .*\)/  \1/p' Makefile; echo "        $(call takers,$(name))";)
+	@$(foreach name,$(known),sed -n 's/^#: \($(name) .*\)/  \1/p' Makefile; echo "      $(call takers,$(name))";)
 
 #= keep
 

@@ -59,6 +59,35 @@ def profile(
     print(f"RESULT {folder.path}")
 
 
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(help="How long it measures (MINUTES).")] = 10.0,
+    variant: Annotated[str | None, typer.Option(help="Row of experiments.toml (VARIANT).")] = None,
+    shape: Annotated[str | None, typer.Option(help="What the gateway is given (SHAPE).")] = None,
+    sessions: Annotated[str | None, typer.Option(help="How many sessions (SESSIONS).")] = None,
+    harness: Annotated[str | None, typer.Option(help="shared: the harness may share the gateway's cores.")] = None,
+    keep_env: Annotated[
+        str | None, typer.Option(help="Environment variables that every process gets all the same (KEEP_ENV).")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Folder that runs are stored in (RESULTS).")] = Path("results"),
+) -> None:
+    """One long point: do memory, descriptors, threads and latency stay where they were? Status 1: something grows."""
+    from profiles.soak.flat import HEADINGS
+    from profiles.soak.run import run_soak, told
+
+    ask = Ask("soak", one(variant), one(shape), None, numbers(sessions), harness=harness, keep_env=names(keep_env))
+    campaign = make_campaign(load_config(), ask, results)
+    with Display() as display:
+        folder, found = anyio.run(run_soak, campaign, minutes, display)
+    lines, words, is_flat = told(found)
+    report_console().print(lines_table(found["title"], HEADINGS, lines))
+    print(words)
+    print(folder.path / "soak.svg")
+    print(f"RESULT {folder.path}")
+    if not is_flat:
+        raise typer.Exit(1)
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def reproduce(
     options: Annotated[list[str] | None, typer.Argument(help="Passed on to the reproducer.")] = None,

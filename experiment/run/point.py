@@ -29,8 +29,8 @@ What it starts in a phase it ends in a later one; the load does not wait for it,
 
 DRAIN_S = 25.0
 """The longest that sessions may go on after the measured window (15 s), and their close (5 s), with some to spare."""
-VERIFY_S = 120.0
-"""The load generator recomputes every partial after the run."""
+VERIFY_S, VERIFY_PARTIAL_S = 120.0, 0.001
+"""The load generator recomputes every partial after the run: this long at most, and so much more for each."""
 
 
 async def run_point(
@@ -107,7 +107,8 @@ class _Watch:
 
     async def follow(self) -> None:
         """Until the load generator ends, or its time is up."""
-        limit_s = self._plan.timing.total_s + DRAIN_S + VERIFY_S
+        timing = self._plan.timing
+        limit_s = timing.total_s + DRAIN_S + VERIFY_S + VERIFY_PARTIAL_S * self._sessions * timing.measure_s
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.sampler.run)
             for name in ("simulator", "gateway"):

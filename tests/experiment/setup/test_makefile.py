@@ -25,13 +25,26 @@ ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$w
 
 GROUPS = {
     "measure": ["experiment", "ladder", "compare", "reproduce", "bench", "conformance"],
-    "explain": ["profile", "cliff", "collector"],
+    "explain": ["profile", "soak", "cliff", "collector"],
     "read": ["results", "report", "notebooks", "help"],
     "keep": ["test", "test-all", "check", "doctor", "lock", "clean"],
 }
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
 VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
-OTHERS = ["VARIANTS", "ROUNDS", "LADDER", "AA", "RUNS", "RUN", "RESUME", "DRY_RUN", "PRUNE", "KEEP_ENV", "SETS"]
+OTHERS = [
+    "VARIANTS",
+    "ROUNDS",
+    "LADDER",
+    "AA",
+    "RUNS",
+    "RUN",
+    "RESUME",
+    "DRY_RUN",
+    "PRUNE",
+    "KEEP_ENV",
+    "SETS",
+    "MINUTES",
+]
 SET_UP = ["PYTHON", "PYTEST_ARGS", "LAB_RETRY"]
 
 
@@ -191,6 +204,7 @@ def test_only_the_command_line_counts_and_make_keeps_its_own_variables(only_thes
         (["report"], "make report needs RUN=results/<run>; make results lists them"),
         (["report", "RUN="], "make report needs RUN=results/<run>; make results lists them"),
         (["profile", "VARIANT=mt"], "make profile needs SESSIONS=200; a profile is of one point"),
+        (["soak"], "make soak needs SESSIONS=200; a soak is one point"),
         (["check", "report"], "make report needs RUN=results/<run>; make results lists them"),
     ],
 )
@@ -272,6 +286,7 @@ def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, progr
         ),
         (["cliff", "RESULTS=a", "DRY_RUN=1"], "profiles -- -m profiles cliff --results a --dry-run"),
         (["collector", "SETS=builds,chain"], "profiles -- -m profiles collector --sets builds,chain"),
+        (["soak", "MINUTES=9", "SESSIONS=4"], "profiles -- -m profiles soak --minutes 9 --sessions 4"),
         (["report", "RUN=a"], "profiles -- -m profiles report --run a"),
         (["test-all"], "test -- -m tests.on_every_python"),
         (["doctor"], "harness --survey-on-failure -- -m experiment doctor"),

@@ -1,0 +1,1 @@
+"""`make soak`: a long point, and whether memory, descriptors, threads and latency stay where they were."""
