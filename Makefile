@@ -129,7 +129,7 @@ help: ## list verbs and variables
 #= keep
 
 test.takes := PYTEST_ARGS
-test: check ## check, then every test
+test: check ## check, then every test but the slow
 	@$(LAB) test -- -m pytest $(PYTEST_ARGS)
 
 test-all: ## every test on every CPython that is here, minutes for each; writes docs/test-all.md

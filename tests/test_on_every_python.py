@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from experiment.setup import CHECKOUT
 from tests.on_every_python import HEAD, PAGE, requests, run_suite, with_row
 
 
@@ -31,6 +32,8 @@ def test_a_run_says_whether_pytest_was_content_and_what_it_counted(tmp_path: Pat
     assert run_suite(python, alone) == (True, "1 passed, 1 skipped")
     suite.write_text(good + "def test_c(): assert False\n")
     assert run_suite(python, alone) == (False, "1 failed, 1 passed, 1 skipped")
+    suite.write_text("import pytest\n@pytest.mark.slow\ndef test_a(): pass\n")
+    assert run_suite(python, [*alone, "-c", str(CHECKOUT / "pyproject.toml")]) == (True, "1 passed, 0 skipped")
     assert run_suite(python, ["--no-such-option"]) == (False, "pytest ended with status 4 and no report")
 
 

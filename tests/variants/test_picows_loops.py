@@ -26,7 +26,7 @@ from simulator.port import free_port
 from tests.conformance.audio import Audio
 from tests.conformance.session import START, check_numbers
 from tests.conformance.session import Session as ClientSession
-from tests.conformance.wire import Address, open_wire
+from tests.conformance.wire import Address, frame, open_wire
 from tests.interpreters import kernel_knows_thread_names, python_of
 from tests.simulator.conftest import ROOT, fast, request_h1
 from variants.picows_loops import connection as connection_module
@@ -132,6 +132,19 @@ def test_a_port_is_not_shared_with_another_host(fast: int) -> None:
         status, said = refusal("--port", str(port))
         assert status == 1
         assert f"cannot listen on 127.0.0.1:{port}" in said
+
+
+def test_a_close_is_answered_with_its_own_code_where_that_may_be_sent(fast: int) -> None:
+    async def answers(port: int) -> list[int]:
+        codes = []
+        for payload in (b"", b"\x03\xe8", b"\x0f\xa0", b"\0\0", b"\x03\xee"):
+            async with open_wire(Address("127.0.0.1", port)) as wire:
+                await wire.send_raw(frame(WSMsgType.CLOSE, payload))
+                codes.append((await wire.closed(2, "an answer")).code)
+        return codes
+
+    with host(fast) as (_, port):
+        assert anyio.run(answers, port) == [1000, 1000, 4000, 1002, 1002]
 
 
 def test_a_thread_that_dies_ends_the_host_with_its_error() -> None:

@@ -145,6 +145,8 @@ class Decoder:
             part = bytes(data[at : at + _length_bytes(head) - len(head)])
             head += part
             if len(head) == _length_bytes(head):
+                if head[0] & 0x0F == Opcode.CLOSE:
+                    self._protocol.current_size = None  # else a close between fragments is refused, not echoed
                 self._owed_bytes = _rest_bytes(head)
                 head.clear()
         self._protocol.receive_data(part)

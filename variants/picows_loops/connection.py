@@ -8,10 +8,17 @@ from collections.abc import Callable
 from time import monotonic
 
 import anyio
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from gateway import Close, Session, Tally
-from variants.picows_loops.framing import MOST_ODD_FRAMES, POLICY_VIOLATION, PROTOCOL_ERROR, Assembly, BrokenFraming
+from variants.picows_loops.framing import (
+    MOST_ODD_FRAMES,
+    POLICY_VIOLATION,
+    PROTOCOL_ERROR,
+    Assembly,
+    BrokenFraming,
+    answer_to_close,
+)
 from variants.shared.inference import InferenceClient
 from variants.shared.relay import start_relay
 
@@ -91,8 +98,7 @@ class Connection(WSListener):  # type: ignore[misc]
             if self._writable.is_set():  # else a client that never reads could fill our memory with pongs
                 transport.send_pong(frame.get_payload_as_bytes())
         elif kind is _CLOSE:
-            code = frame.get_close_code()
-            self._end(WSCloseCode.OK if code == WSCloseCode.NO_INFO else code, "")
+            self._end(answer_to_close(frame), "")
             transport.disconnect()
         elif kind in (_TEXT, _BINARY, _CONTINUATION):
             message = self._assembly.take(frame)

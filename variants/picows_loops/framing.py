@@ -1,6 +1,7 @@
-"""What picows leaves open of RFC 6455: reserved bits, and messages in fragments. Frames in, messages out; no I/O."""
+"""What picows leaves open of RFC 6455: reserved bits, messages in fragments, codes of a close. Frames in, messages out;
+no I/O."""
 
-from picows import WSFrame, WSMsgType
+from picows import WSCloseCode, WSFrame, WSMsgType
 
 MOST_BYTES = 65_536
 """A longer message closes with 1009, in one frame (picows sees to that) or in many."""
@@ -9,6 +10,7 @@ MOST_ODD_FRAMES = 4000
 """More frames that are no plain audio than this, between two looks a second apart, are a flood, and end the connection:
 each is a call into Python, during which everybody else waits."""
 
+NORMAL = 1000
 PROTOCOL_ERROR = 1002
 INVALID_TEXT = 1007
 POLICY_VIOLATION = 1008
@@ -22,6 +24,15 @@ class BrokenFraming(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+def answer_to_close(frame: WSFrame) -> int:
+    """The code that answers a client's close frame: its own, 1000 if it has none. picows has refused all codes that may
+    not be sent (RFC 6455, 7.4), except two that it uses itself: 0 and 1006."""
+    if not frame.get_payload_as_bytes():
+        return NORMAL
+    code: int = frame.get_close_code()
+    return PROTOCOL_ERROR if code in (WSCloseCode.NO_INFO, WSCloseCode.ABNORMAL_CLOSURE) else code
 
 
 class Assembly:

@@ -218,6 +218,12 @@ def test_a_text_frame_is_what_websockets_writes() -> None:
         assert text_frame(text) == Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
+def test_a_close_between_fragments_is_answered_with_its_own_code() -> None:
+    data = frame(TEXT, b"begun", fin=False) + frame(CLOSE, struct.pack("!H", 1001)) + frame(CONTINUATION, b"not ended")
+    for cuts in ([], list(range(len(data)))):
+        assert drained(data, cuts, [False]) == ([], frame(CLOSE, struct.pack("!H", 1001), mask=None), (1001, ""))
+
+
 def test_a_flood_of_frames_that_are_no_audio_ends_the_connection() -> None:
     protocol = open_protocol()
     decoder = Decoder(protocol)
