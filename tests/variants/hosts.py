@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from typing import IO
 
 from websockets.sync.client import connect
 
@@ -33,11 +34,22 @@ OURS = [name for name in HOSTS if name not in STOCK]
 def running(name: str, inference_port: int, *options: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """A host, once it serves, and its port. It and its workers are ended with the block, if they have not."""
     environment, module = HOSTS[name]
+    with serving(environment, [*module, *options], inference_port) as served:
+        yield served
+
+
+@contextmanager
+def serving(
+    environment: str | None, module: Sequence[str], inference_port: int, log: IO[str] | None = None
+) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """The same of any module that takes a host's options; its standard error goes to `log`."""
     python = sys.executable if environment is None else str(python_of(environment, "3.14t"))
     port = free_port()
-    command = [python, "-m", *module, "--port", str(port), "--inference-url", f"http://127.0.0.1:{inference_port}"]
+    command = [python, "-m", module[0], "--port", str(port), "--inference-url", f"http://127.0.0.1:{inference_port}"]
     with ExitStack() as stack:
-        process = stack.enter_context(subprocess.Popen([*command, *options], cwd=ROOT, start_new_session=True))
+        process = stack.enter_context(
+            subprocess.Popen([*command, *module[1:]], cwd=ROOT, stderr=log, start_new_session=True)
+        )
         stack.callback(_end_group, process.pid)  # a worker of Granian's is a process of its own
         _wait_listening(process, port)
         yield process, port

@@ -16,10 +16,7 @@ from typing import Any
 
 import pytest
 
-from simulator.port import free_port
-from tests.interpreters import python_of
-from tests.simulator.conftest import ROOT
-from tests.variants.test_leaving import end_group, wait_listening
+from tests.variants.hosts import serving
 
 pytestmark = pytest.mark.skipif(find_spec("kosoku") is None, reason="kosoku is not here: no wheel for this CPython")
 
@@ -70,15 +67,11 @@ Results = dict[str, dict[str, Any]]
 def judged(name: str, out: Path, *options: str) -> Results:
     """Autobahn's result of each case that kosoku's options choose. The host lives through them, without a traceback."""
     environment, host = HOSTS[name]
-    python = sys.executable if environment is None else str(python_of(environment, "3.14t"))
-    port = free_port()
-    command = [python, "-m", "tests.variants.echo_hosts", "--port", str(port), "--inference-url", "http://127.0.0.1:9"]
-    kosoku = [str(Path(sys.executable).with_name("kosoku")), f"ws://127.0.0.1:{port}/ws/stt", "-p", str(AT_ONCE)]
     with ExitStack() as stack:
         log = stack.enter_context((out / "log").open("w+"))
-        process = stack.enter_context(subprocess.Popen([*command, *host], cwd=ROOT, stderr=log, start_new_session=True))
-        stack.callback(end_group, process.pid)
-        wait_listening(process, port)
+        module = ["tests.variants.echo_hosts", *host]
+        process, port = stack.enter_context(serving(environment, module, 9, log))
+        kosoku = [str(Path(sys.executable).with_name("kosoku")), f"ws://127.0.0.1:{port}/ws/stt", "-p", str(AT_ONCE)]
         subprocess.run([*kosoku, *options, "-o", str(out)], timeout=LIMIT_S, check=False)  # 1 where a case failed
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
