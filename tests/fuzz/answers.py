@@ -18,7 +18,8 @@ STRICTER = {
     r"protocol|invalid status code|invalid HTTP reason phrase",
     "a field that RFC 9110 does not know: folded, without a name, with a control character": r"invalid HTTP header",
     "a length that is no number, or given twice": r"invalid content length|'Content-Length'",
-    "a coding other than chunked, in small letters and alone": r"transfer coding .* isn't supported|'Transfer-Encoding'",
+    "a coding other than chunked, in small letters and alone": r"transfer coding .* isn't supported|"
+    r"'Transfer-Encoding'",
     "a chunk whose length is no plain hexadecimal number, or that its CRLF does not follow": r"invalid chunk size|"
     r"chunk without CRLF|stream ends after \d+ bytes, expected 2 bytes",
     "more than websockets' parser takes: 1 MiB of body, 8 KiB of line, 128 fields": r"body too large|chunk too large|"

@@ -314,5 +314,5 @@ class StreamsMachine(RuleBasedStateMachine):
             self.end()
 
 
-StreamsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+StreamsMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
 TestStreamsMachine = StreamsMachine.TestCase
