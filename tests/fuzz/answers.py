@@ -13,7 +13,8 @@ MOST_AT_ONCE = 4096
 """Bytes that the connection reads at once."""
 
 STRICTER = {
-    "the stream ends, or a line ends in LF alone, in the head": r"connection closed while reading|line without CRLF",
+    "the stream ends, or a line ends in LF alone, in the head or after a chunk": r"connection closed while reading|"
+    r"line without CRLF|before end of line",
     "a status line of other parts than HTTP/1.1, three digits and a reason": r"invalid HTTP status line|unsupported "
     r"protocol|invalid status code|invalid HTTP reason phrase",
     "a field that RFC 9110 does not know: folded, without a name, with a control character": r"invalid HTTP header",
@@ -88,16 +89,17 @@ def difference(data: bytes, read: Read | Refused, known: Read | Refused) -> str 
 
     Raises AssertionError where there is one without a name.
     """
+    if read == known or (isinstance(read, Refused) and isinstance(known, Refused)):
+        return None
+    if re.search(rb"\ntransfer-encoding:[ \t]*chunked[ \t]+\r", data, re.IGNORECASE):
+        return "http.client does not know `chunked` before a space"
     if isinstance(read, Refused):
-        if isinstance(known, Refused):
-            return None
+        assert isinstance(known, Read)
         names = [name for name, reason in STRICTER.items() if re.search(reason, read.reason)]
         if not names and 101 <= known.status <= 199:
             names = ["an informational answer is never the last"]
         assert names, f"{read} ≠ {known}"
         return names[0]
-    if read == known:
-        return None
     if isinstance(known, Refused):
         if read.status in (204, 304):
             return "204 and 304 have no body, whatever their head says"

@@ -49,14 +49,15 @@ def outcome(protocol: ServerProtocol, messages: list[str | bytes]) -> Outcome:
 
 
 def whole_messages(protocol: ServerProtocol, data: bytes) -> Iterator[str | bytes]:
-    """The messages that websockets alone makes of it, byte by byte; a text that is no UTF-8 fails the connection."""
+    """The messages that websockets alone makes of it, byte by byte; a text that is no UTF-8 fails the connection,
+    unless it comes after our close."""
     pieces: list[bytes] = []
     opcode = Opcode.TEXT
     for at in range(len(data)):
         protocol.receive_data(data[at : at + 1])
         for event in protocol.events_received():
             assert isinstance(event, Frame)
-            if event.opcode in (Opcode.PING, Opcode.PONG, Opcode.CLOSE):
+            if event.opcode in (Opcode.PING, Opcode.PONG, Opcode.CLOSE) or protocol.state is not State.OPEN:
                 continue
             if event.opcode is not Opcode.CONT:
                 opcode, pieces = event.opcode, []
@@ -83,10 +84,9 @@ def plain(data: bytes, *, closes: bool = False) -> Outcome:
     protocol = open_protocol()
     messages: list[str | bytes] = []
     for message in whole_messages(protocol, data):
-        if protocol.state is State.OPEN:
-            messages.append(message)
-            if closes and not is_audio(message):
-                protocol.send_close(*OUR_CLOSE)
+        messages.append(message)
+        if closes and not is_audio(message):
+            protocol.send_close(*OUR_CLOSE)
     return outcome(protocol, messages)
 
 

@@ -36,6 +36,7 @@ AHEAD = "picows looks at the next frame before it hands one over: a violation th
 GOES_ON = "after a frame that is too large, or a close of one byte, picows closes, and hands over what still comes"
 LONG_FORM = "a length in more bytes than it needs is a violation to picows (RFC 6455, 5.2), and none to websockets"
 CODES = "picows takes every close code from 5000 on, and 0, which the host answers with 1000 as if there were none"
+TWO_FAULTS = "the host looks at a frame's reserved bits after picows has looked at its length, and at a close's content"
 IN_FRAGMENTS = "a close inside the fragments of a message is a violation to websockets alone"
 
 
@@ -175,6 +176,8 @@ def difference(heard: Heard, parsed: Outcome) -> str | None:
     if own and fault and len(heard.messages) > len(parsed.messages):
         assert heard.messages[: len(parsed.messages)] == parsed.messages
         return GOES_ON
+    if own and fault == "reserved bits must be 0" and (heard.messages, heard.pongs) == (parsed.messages, pongs):
+        return TWO_FAULTS
     if own and fault:
         missing = len(parsed.messages) + len(pongs) - len(heard.messages) - len(heard.pongs)
         assert is_begun(heard, parsed.messages, pongs)
@@ -201,6 +204,7 @@ DIFFERENCES = {
     GOES_ON: frame(BINARY, bytes(70_000), mask=MASK) + LAST,
     LONG_FORM: b"\x82\xff" + (640).to_bytes(8, "big") + MASK + audio(1) + frame(PING, b"after", mask=MASK),
     CODES: frame(CLOSE, (5000).to_bytes(2, "big"), mask=MASK),
+    TWO_FAULTS: frame(CLOSE, b"\x03\xe8\xff", reserved=1, mask=MASK),
     IN_FRAGMENTS: frame(BINARY, b"", fin=False, mask=MASK) + frame(CLOSE, b"\x03\xe8", mask=MASK),
 }
 
