@@ -32,8 +32,8 @@ def decoder(data: bytes) -> None:
 
 
 def answers(data: bytes) -> None:
-    """An HTTP/1 answer: http.client's reading. First byte: size of pieces."""
-    check(data[1:], _cuts(data[0] if data else 0, len(data) - 1))
+    """An HTTP/1 answer, whole and in pieces: http.client's reading. First byte: size of pieces."""
+    check(data[1:], _cuts((data[0] if data else 0) or 1, len(data) - 1))
 
 
 def streams(data: bytes) -> None:
