@@ -186,7 +186,7 @@ def test_garbage_is_the_end_for_everybody_on_it_and_each_is_told_once(garbage: b
     assert streams.lose("ended") == []
 
 
-@pytest.mark.parametrize("status", ["", "OK", "-1"])
+@pytest.mark.parametrize("status", ["", "OK", "-1", "2" * 5000])
 def test_a_status_that_is_no_number_fails_that_request_alone(status: str) -> None:
     streams = H2Streams[str]("inference:1")
     server = Server(streams)
@@ -199,3 +199,33 @@ def test_a_status_that_is_no_number_fails_that_request_alone(status: str) -> Non
     assert failed.token == "first"
     assert isinstance(failed.what, Lost)
     assert server.give(server.answer(second)) == [("second", Answer(200, b"{}"))]
+
+
+def test_a_window_and_a_reset_in_one_segment_end_the_request_that_waited_for_the_window() -> None:
+    """A server that refuses a large body gives back what it has read of it, and resets the stream."""
+    streams = H2Streams[str]("inference:1")
+    server = Server(streams)
+    server.exchange()
+    stream, other = streams.begin(batch(frames=150), "large"), streams.begin(batch(), "other")
+    server.take()
+    for of in (None, stream):
+        server.h2.increment_flow_control_window(1000, of)
+    server.h2.reset_stream(stream)
+    (lost,) = server.give(server.h2.data_to_send())
+    assert lost.token == "large"
+    assert isinstance(lost.what, Lost)
+    assert streams.has_room
+    server.exchange()
+    assert server.give(server.answer(other)) == [("other", Answer(200, b"{}"))]
+
+
+@pytest.mark.xfail(reason="h2 4.4: a 1xx on a stream that was reset ends the connection", strict=True)
+def test_an_informational_answer_that_crosses_a_reset_costs_nobody_else() -> None:
+    streams = H2Streams[str]("inference:1")
+    server = Server(streams)
+    server.exchange()
+    stream, _ = streams.begin(batch(), "late"), streams.begin(batch(), "other")
+    server.exchange()
+    streams.cancel(stream)
+    server.h2.send_headers(stream, [(":status", "103")])
+    assert server.give(server.h2.data_to_send()) == []

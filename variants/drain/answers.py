@@ -13,9 +13,13 @@ from websockets.streams import StreamReader
 
 from variants.shared.inference import Answer
 
-_STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) [\t\x20-\x7e]*\r\n")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,7})[ \t]*\r\n", re.IGNORECASE)
-_SPECIAL = re.compile(rb"\r\n(?:connection|transfer-encoding|[ \t])", re.IGNORECASE)
+_HEAD = re.compile(
+    rb"HTTP/1\.1 ([2-5]\d\d) [\t\x20-\x7e]*\r\n(?:[-!#$%&'*+.^_`|~0-9a-zA-Z]+:[\t\x20-\x7e\x80-\xff]*\r\n){0,128}\r\n"
+).fullmatch
+"""No more than what websockets' parser takes: an answer must not depend on the pieces that it comes in."""
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
+_MOST_DIGITS = 7
+_SPECIAL = re.compile(rb"\r\n(?:connection|transfer-encoding):", re.IGNORECASE)
 _HEADS_KEPT = 64
 _BODILESS = (b"204", b"304")
 
@@ -43,14 +47,13 @@ class Heads:
 
 
 def _read_head(head: bytes) -> tuple[int, int] | None:
-    status = _STATUS.match(head)
-    if status is None or status[1] in _BODILESS:
+    usual = _HEAD(head)
+    if usual is None or usual[1] in _BODILESS or _SPECIAL.search(head):
         return None
-    fields = status.end() - 2
-    length = _LENGTH.search(head, fields)
-    if length is None or _LENGTH.search(head, length.end() - 2) or _SPECIAL.search(head, fields):
+    lengths = _LENGTH.findall(head)
+    if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _MOST_DIGITS:
         return None
-    return int(status[1]), int(length[1])
+    return int(usual[1]), int(lengths[0])
 
 
 class AnswerReader:

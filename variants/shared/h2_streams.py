@@ -4,6 +4,7 @@ Bytes in, outcomes and bytes out. `h2_client` drives it on anyio's event loops, 
 asks gives a token of its own with each request, and gets it back with the outcome.
 """
 
+from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from h2.config import H2Configuration
@@ -19,7 +20,7 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
-from h2.exceptions import FrameTooLargeError, ProtocolError
+from h2.exceptions import FrameTooLargeError, ProtocolError, StreamClosedError
 from hyperframe.frame import Frame, GoAwayFrame
 
 from gateway import Infer
@@ -181,9 +182,9 @@ class H2Streams(Generic[Token]):
             case ResponseReceived():
                 if request := self._requests.get(event.stream_id or 0):
                     status = dict(event.headers or ()).get(b":status", b"")
-                    if not status.isdigit():
+                    if len(status) != 3 or not status.isdigit():
                         self._fail(
-                            event.stream_id or 0, f"the inference server answered with status {status!r}", outcomes
+                            event.stream_id or 0, f"the inference server answered with status {status[:60]!r}", outcomes
                         )
                         self._reset(event.stream_id or 0)
                         return
@@ -204,7 +205,8 @@ class H2Streams(Generic[Token]):
                     self._fail(stream, f"the inference server is going away ({event.error_code!r})", outcomes)
             case WindowUpdated() | RemoteSettingsChanged():
                 for stream in list(self._blocked):
-                    self._send_body(stream)
+                    with suppress(StreamClosedError):  # by a reset that came with this, and is the next to be handled
+                        self._send_body(stream)
 
     def _fail(self, stream: int, reason: str, outcomes: list[Outcome[Token]]) -> None:
         if request := self._forget(stream):
