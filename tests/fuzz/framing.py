@@ -28,9 +28,19 @@ class Outcome(NamedTuple):
     """Whether the server ends its direction of the stream."""
 
 
-def open_protocol() -> ServerProtocol:
+class _Plain(ServerProtocol):
+    """websockets, but that it takes a close between the fragments of a message, as it takes a ping there (RFC 6455,
+    5.4, and Autobahn's case 7.1.5)."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
+def open_protocol(kind: type[ServerProtocol] = ServerProtocol) -> ServerProtocol:
     """A connection after its handshake, as the client makes it."""
-    protocol = ServerProtocol(max_size=65536)
+    protocol = kind(max_size=65536)
     protocol.state = State.OPEN
     protocol.parser.close()
     protocol.parser = super(ServerProtocol, protocol).parse()
@@ -81,7 +91,7 @@ def is_audio(message: str | bytes) -> bool:
 
 def plain(data: bytes, *, closes: bool = False) -> Outcome:
     """What websockets alone makes of it. `closes`: whether we close at the first message that is no audio."""
-    protocol = open_protocol()
+    protocol = open_protocol(_Plain)
     messages: list[str | bytes] = []
     for message in whole_messages(protocol, data):
         messages.append(message)
