@@ -11,10 +11,10 @@ from typing import Any
 from websockets.http11 import Response
 from websockets.streams import StreamReader
 
-from variants.shared.inference import Answer
+from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) [\t\x20-\x7e]*\r\n")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,7})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _SPECIAL = re.compile(rb"\r\n(?:connection|transfer-encoding|[ \t])", re.IGNORECASE)
 _HEADS_KEPT = 64
 _BODILESS = (b"204", b"304")
@@ -84,10 +84,15 @@ class AnswerReader:
         return self._step()
 
     def _whole(self, data: bytes) -> Answer | None:
-        """The answer, where `data` is exactly that, its length in the header and nothing unusual there."""
+        """The answer, where `data` is exactly that, its length in the header and nothing unusual there; of one that is
+        over the limit, what has come."""
         body_at = data.find(b"\r\n\r\n") + 4
         known = self._heads.read(data[:body_at]) if body_at >= 4 else None
-        if known is None or len(data) != body_at + known[1]:
+        if known is None:
+            return None
+        if known[1] > ANSWER_LIMIT_BYTES:
+            self.reusable = False
+        elif len(data) != body_at + known[1]:
             return None
         return Answer(known[0], data[body_at:])
 
