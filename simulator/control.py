@@ -11,11 +11,13 @@ import stat
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 MARKER_BYTES = 4
+NO_HTTP = b"SSH-2.0-OpenSSH_9.9\r\n"
+"""Neither a status line of HTTP/1 nor, as a frame's first bytes, one that HTTP/2 allows: it would be too large."""
 
 
 class BadBehaviour(ValueError):
@@ -38,6 +40,18 @@ class Behaviour(BaseModel):
     """After the service time, reset the connection without answering."""
     extra_key: bool = False
     """Add an unknown key to the prediction."""
+    declared_bytes: int | None = Field(None, ge=0)
+    """The content-length that the answer has, whatever its body's own length."""
+    half_then: Literal["end", "fin", "rst", "hang"] | None = None
+    """Send the head and half of the body; then end the answer as if that were all of it, end the connection, reset it,
+    or send nothing more until the client gives up."""
+    no_http: bool = False
+    """Send `NO_HTTP` on the connection instead of an answer, and then nothing more until the client gives up."""
+
+    @property
+    def breaks(self) -> bool:
+        """Whether no whole answer is sent."""
+        return self.reset or self.no_http or self.half_then is not None
 
     def answer(self, prediction: bytes) -> bytes:
         """The body to send instead of `prediction` (a JSON object)."""
@@ -113,11 +127,10 @@ class Control:
         }
 
 
-def reset_connection(peer: str) -> bool:
-    """Reset (RST) this process's TCP connection to `peer` ("address:port"); False where there is none.
+def connection_to(peer: str) -> socket.socket:
+    """A duplicate of this process's TCP connection to `peer` ("address:port"). ConnectionError where there is none.
 
-    The server under us has no call for it, so the descriptor is looked up by its peer. connect() to AF_UNSPEC is how
-    Linux takes a TCP connection down at once, whoever else holds its descriptor.
+    The server under us does not hand its sockets out, so the descriptor is looked up by its peer.
     """
     address, _, port = peer.rpartition(":")
     for name in os.listdir("/dev/fd"):
@@ -126,6 +139,13 @@ def reset_connection(peer: str) -> bool:
                 continue
             with socket.socket(fileno=os.dup(int(name))) as connection:
                 if connection.getpeername()[:2] == (address.strip("[]"), int(port)):
-                    unspecified = bytes(16)  # a struct sockaddr whose family is AF_UNSPEC
-                    return bool(ctypes.CDLL(None).connect(connection.fileno(), unspecified, len(unspecified)) == 0)
-    return False
+                    # Not connection.dup(): that sets O_NONBLOCK anew, which the server's own descriptor shares.
+                    return socket.socket(fileno=connection.detach())
+    raise ConnectionError(f"no connection to {peer}")
+
+
+def reset(connection: socket.socket) -> None:
+    """End it with a RST. connect() to AF_UNSPEC is how Linux takes a TCP connection down at once, whoever else holds
+    its descriptor."""
+    unspecified = bytes(16)  # a struct sockaddr whose family is AF_UNSPEC
+    ctypes.CDLL(None).connect(connection.fileno(), unspecified, len(unspecified))

@@ -10,8 +10,10 @@ import gc
 import json
 import os
 import resource
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,7 +23,7 @@ from granian.log import LogLevels
 from granian.rsgi import HTTPProtocol, Scope
 from granian.server.embed import Server
 
-from simulator.control import BadBehaviour, Behaviour, Control, reset_connection
+from simulator.control import NO_HTTP, BadBehaviour, Behaviour, Control, connection_to, reset
 from simulator.due import DuePredictions
 from simulator.service_time import ServiceTimeModel, ServiceTimeSettings
 from simulator.stats import Stats
@@ -32,6 +34,8 @@ DESCRIPTORS_PERIOD_S = 0.5
 CPU_PASSES_DEFAULT = "4"
 CPU_PASSES_MAX = 64
 JSON_HEADERS = [("content-type", "application/json")]
+HALF_SENT_S = 0.05
+"""Half an answer has left by then: another thread writes it."""
 
 
 class BadPasses(ValueError):
@@ -119,7 +123,7 @@ class Simulator:
             try:
                 started_s = time.monotonic()
                 lag_s = stats.loop_lag_latest_s
-                status = 200
+                status, headers = 200, JSON_HEADERS
                 drawn_s = self._service_time.draw_s()
                 if behaviour is not None:
                     if behaviour.hang:
@@ -133,11 +137,13 @@ class Simulator:
                 await asyncio.sleep(started_s + drawn_s - time.monotonic())
                 answer = self._predictions.result(pending).to_json()
                 if behaviour is not None:
-                    if behaviour.reset:
-                        reset_connection(scope.client)
-                        return None
                     answer = behaviour.answer(answer)
-                proto.response_bytes(status, JSON_HEADERS, answer)
+                    if behaviour.breaks:
+                        await _break(scope, proto, behaviour, answer)
+                        return None
+                    if behaviour.declared_bytes is not None:
+                        headers = [*JSON_HEADERS, ("content-length", str(behaviour.declared_bytes))]
+                proto.response_bytes(status, headers, answer)
                 stats.answered += 1
                 stats.overshoot.record_s(time.monotonic() - started_s - drawn_s + lag_s)
                 return status
@@ -193,6 +199,26 @@ def _cpu_passes(header: str | None) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 2 and 1 <= int(text) <= CPU_PASSES_MAX):
         raise BadPasses(f"expected x-cpu-passes from 1 to {CPU_PASSES_MAX}, got {text[:20]!r}")
     return int(text)
+
+
+async def _break(scope: Scope, proto: HTTPProtocol, behaviour: Behaviour, answer: bytes) -> None:
+    """What comes instead of a whole answer. A client that has gone meanwhile is no error."""
+    if behaviour.half_then is not None:
+        stream = proto.response_stream(behaviour.status, [*JSON_HEADERS, ("content-length", str(len(answer)))])
+        await stream.send_bytes(answer[: len(answer) // 2])
+        await asyncio.sleep(HALF_SENT_S)
+        if behaviour.half_then == "end":
+            return
+    if behaviour.half_then != "hang":
+        with suppress(OSError), connection_to(scope.client) as connection:
+            if behaviour.no_http:
+                connection.send(NO_HTTP)
+            elif behaviour.half_then == "fin":
+                connection.shutdown(socket.SHUT_RDWR)
+            else:
+                reset(connection)
+    if behaviour.no_http or behaviour.half_then == "hang":
+        await proto.client_disconnect()
 
 
 def _answer(proto: HTTPProtocol, status: int, value: Any) -> None:

@@ -105,8 +105,20 @@ class Inference:
             self._process.send_signal(signal.SIGKILL)
             await self._process.wait()
 
+    def stand_still(self) -> None:
+        """Stop its process: the kernel still takes connections and bytes for it, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on with what has come meanwhile."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def behave(self, audio: Audio, **behaviour: object) -> None:
-        """From now on answer batches of this audio so: status, body, delay_ms, hang, reset, extra_key."""
+        """From now on answer batches of this audio so: the keys of `simulator.control.Behaviour`."""
         await self._control("PUT", f"behaviours/{audio.marker}", behaviour)
 
     async def behave_normally(self, audio: Audio) -> None:

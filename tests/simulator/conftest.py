@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,15 @@ class H2Client:
     def cancel(self, stream: int) -> None:
         self._h2.reset_stream(stream, error_code=8)
         self._flush()
+
+    def last_bytes(self, count: int) -> bytes:
+        """The last so many bytes that come on the socket, once nothing more does for a while."""
+        self._socket.settimeout(0.5)
+        got = b""
+        with suppress(TimeoutError):
+            while data := self._socket.recv(65_536):
+                got = (got + data)[-count:]
+        return got
 
     def next_answer(self) -> tuple[int, Answer]:
         """The next stream that ends, and its answer; ConnectionError where the connection or the stream is reset."""

@@ -5,10 +5,13 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from h2.exceptions import InvalidBodyLengthError
 
+from simulator.control import NO_HTTP
 from simulator.stub import predict
 from tests.simulator.conftest import Answer, H2Client, request_h1, request_h2
 
@@ -81,6 +84,79 @@ def test_reset_is_a_reset_and_not_an_orderly_close(fast: int, body: bytes, behav
         connection.sendall(b"POST /infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         with pytest.raises(ConnectionResetError):
             connection.recv(1)
+
+
+def ask(port: int, body: bytes) -> socket.socket:
+    """A connection of HTTP/1.1 on which `body` was sent."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+    connection.sendall(b"POST /infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+    return connection
+
+
+def came(connection: socket.socket) -> bytes:
+    """All that comes until nothing more does for a while, or the end."""
+    connection.settimeout(0.5)
+    got = b""
+    with suppress(TimeoutError):
+        while data := connection.recv(65_536):
+            got += data
+    return got
+
+
+def test_a_declared_length_is_that_whatever_is_sent(fast: int, body: bytes, behave: Behave) -> None:
+    behave({"body": "0123456789", "declared_bytes": 4})
+    with ask(fast, body) as connection:
+        head, _, sent = came(connection).partition(b"\r\n\r\n")
+    assert b"content-length: 4" in head.lower().split(b"\r\n")
+    assert sent == b"0123456789"
+    with pytest.raises(InvalidBodyLengthError):
+        request_h2(fast, "POST", "/infer", body)
+
+
+@pytest.mark.parametrize("then", ["end", "fin", "rst", "hang"])
+def test_half_an_answer_over_http11(fast: int, body: bytes, behave: Behave, then: str) -> None:
+    behave({"body": "0123456789", "half_then": then})
+    with ask(fast, body) as connection:
+        got = b""
+        while not got.endswith(b"\r\n\r\n01234"):
+            got += connection.recv(1)
+        assert b"content-length: 10" in got.lower().split(b"\r\n")
+        connection.settimeout(0.5)
+        if then in ("end", "fin"):
+            assert connection.recv(1) == b""
+        else:
+            with pytest.raises(ConnectionResetError if then == "rst" else TimeoutError):
+                connection.recv(1)
+    assert log(fast, body)["requests"][0]["status"] is None
+
+
+@pytest.mark.parametrize(
+    ("then", "error"), [("end", InvalidBodyLengthError), ("fin", ConnectionResetError), ("rst", ConnectionResetError)]
+)
+def test_half_an_answer_over_h2c(fast: int, body: bytes, behave: Behave, then: str, error: type[Exception]) -> None:
+    behave({"half_then": then})
+    with pytest.raises(error):
+        request_h2(fast, "POST", "/infer", body)
+
+
+def test_half_an_answer_over_h2c_that_nothing_follows(fast: int, body: bytes, behave: Behave) -> None:
+    behave({"half_then": "hang"})
+    client = H2Client(fast)
+    client.start("POST", "/infer", body)
+    time.sleep(0.2)
+    other = client.start("GET", "/health")
+    assert client.next_answer()[0] == other, "the connection goes on"
+    client.close()
+
+
+def test_no_http_at_all(fast: int, body: bytes, behave: Behave) -> None:
+    behave({"no_http": True})
+    with ask(fast, body) as connection:
+        assert came(connection) == NO_HTTP
+    client = H2Client(fast)
+    client.start("POST", "/infer", body)
+    assert client.last_bytes(len(NO_HTTP)) == NO_HTTP
+    client.close()
 
 
 @pytest.mark.parametrize("how", ["cancel", "close"])

@@ -11,14 +11,14 @@ from typing import Any
 from websockets.http11 import Response
 from websockets.streams import StreamReader
 
-from variants.shared.inference import Answer
+from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
 _HEAD = re.compile(
     rb"HTTP/1\.1 ([2-5]\d\d) [\t\x20-\x7e]*\r\n(?:[-!#$%&'*+.^_`|~0-9a-zA-Z]+:[\t\x20-\x7e\x80-\xff]*\r\n){0,128}\r\n"
 ).fullmatch
 """No more than what websockets' parser takes: an answer must not depend on the pieces that it comes in."""
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
-_MOST_DIGITS = 7
+_MOST_DIGITS = 18
 _SPECIAL = re.compile(rb"\r\n(?:connection|transfer-encoding):", re.IGNORECASE)
 _HEADS_KEPT = 64
 _BODILESS = (b"204", b"304")
@@ -87,10 +87,15 @@ class AnswerReader:
         return self._step()
 
     def _whole(self, data: bytes) -> Answer | None:
-        """The answer, where `data` is exactly that, its length in the header and nothing unusual there."""
+        """The answer, where `data` is exactly that, its length in the header and nothing unusual there; of one that is
+        over the limit, what has come."""
         body_at = data.find(b"\r\n\r\n") + 4
         known = self._heads.read(data[:body_at]) if body_at >= 4 else None
-        if known is None or len(data) != body_at + known[1]:
+        if known is None:
+            return None
+        if known[1] > ANSWER_LIMIT_BYTES:
+            self.reusable = False
+        elif len(data) != body_at + known[1]:
             return None
         return Answer(known[0], data[body_at:])
 

@@ -10,7 +10,7 @@ import aiohttp
 
 from gateway import Failure, Infer, connection_reset, inference_timeout, pool_timeout
 from gateway.failures import ANSWER_LIMIT_S, POOL_LIMIT_S
-from variants.shared.inference import Answer
+from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
 # aiohttp does not say when a connection was had, so the answer's limit runs from the last byte that came; only a
 # server that sends its answer in drips could stretch it, up to the total.
@@ -35,7 +35,12 @@ class H1Client:
                 headers={"x-cpu-passes": str(batch.cpu_passes)},
                 allow_redirects=False,
             ) as answer:
-                return Answer(answer.status, await answer.read())
+                body = bytearray()
+                async for part in answer.content.iter_any():
+                    body += part
+                    if len(body) > ANSWER_LIMIT_BYTES:
+                        break  # leaving an answer unread closes its connection
+                return Answer(answer.status, bytes(body))
         except aiohttp.ConnectionTimeoutError:
             return pool_timeout()
         except TimeoutError:

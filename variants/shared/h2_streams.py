@@ -24,7 +24,7 @@ from h2.exceptions import FrameTooLargeError, ProtocolError, StreamClosedError
 from hyperframe.frame import Frame, GoAwayFrame
 
 from gateway import Infer
-from variants.shared.inference import Answer
+from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
 Token = TypeVar("Token")
 
@@ -176,9 +176,13 @@ class H2Streams(Generic[Token]):
     def _handle(self, event: Event, outcomes: list[Outcome[Token]]) -> None:
         match event:
             case DataReceived():
-                if request := self._requests.get(event.stream_id or 0):
+                stream = event.stream_id or 0
+                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, stream)
+                if request := self._requests.get(stream):
                     request.answer += event.data or b""
-                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
+                    if len(request.answer) > ANSWER_LIMIT_BYTES:
+                        self._end(stream, outcomes)
+                        self._reset(stream)
             case ResponseReceived():
                 if request := self._requests.get(event.stream_id or 0):
                     status = dict(event.headers or ()).get(b":status", b"")
@@ -191,10 +195,9 @@ class H2Streams(Generic[Token]):
                     request.status = int(status)
             case StreamEnded():
                 stream = event.stream_id or 0
-                if request := self._forget(stream):
-                    outcomes.append(Outcome(request.token, Answer(request.status, bytes(request.answer))))
-                    if request.unsent:  # answered before all of it was sent: nobody else will end our half
-                        self._reset(stream)
+                request = self._end(stream, outcomes)
+                if request is not None and request.unsent:  # answered early: nobody else will end our half
+                    self._reset(stream)
             case StreamReset():
                 self._fail(
                     event.stream_id or 0, f"the inference server reset the stream ({event.error_code!r})", outcomes
@@ -207,6 +210,12 @@ class H2Streams(Generic[Token]):
                 for stream in list(self._blocked):
                     with suppress(StreamClosedError):  # by a reset that came with this, and is the next to be handled
                         self._send_body(stream)
+
+    def _end(self, stream: int, outcomes: list[Outcome[Token]]) -> _Request[Token] | None:
+        """Tell what has come of an answer."""
+        if request := self._forget(stream):
+            outcomes.append(Outcome(request.token, Answer(request.status, bytes(request.answer))))
+        return request
 
     def _fail(self, stream: int, reason: str, outcomes: list[Outcome[Token]]) -> None:
         if request := self._forget(stream):

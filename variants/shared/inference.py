@@ -4,6 +4,9 @@ from typing import NamedTuple, Protocol
 
 from gateway import Failure, Infer
 
+ANSWER_LIMIT_BYTES = 64 * 1024
+"""A body is cut off once more than this has come: what is left is no JSON any more, and the core says so."""
+
 
 class Answer(NamedTuple):
     """An HTTP answer, whatever its status: the core judges it."""

@@ -5,13 +5,15 @@ import math
 import anyio
 
 from tests.conformance.audio import CPU_PASSES, FRAME_BYTES, GOLDEN
-from tests.conformance.case import Case
+from tests.conformance.case import TOLERANCE_MS, Case
 from tests.conformance.expect import expect
 from tests.conformance.rule import rule
 from tests.conformance.schema import check_partial
 from tests.conformance.session import check_cover, check_numbers
 
 CROWD = 20
+DELAYS_MS = (85, 3 * 85, 1800, 85)
+"""What the model takes; three times that; little less than the limit of 2 s; as ever."""
 
 
 @rule("golden", "frame 1 of session 0 gives the golden numbers", inference=True)
@@ -87,3 +89,33 @@ async def separate_sessions(case: Case) -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(CROWD):
             tasks.start_soon(talk)
+
+
+@rule(
+    "slow-answers",
+    "answers three times slower, or all but too late, are awaited one at a time; quick ones are relayed at once again",
+    inference=True,
+    timing=True,
+)
+async def slow_answers(case: Case) -> str:
+    audio = case.audio()
+    latencies_ms = []
+    async with case.session(audio) as session:
+        async with session.streaming(0.1):
+            for delay_ms in DELAYS_MS:
+                await case.inference.behave(audio, delay_ms=delay_ms)
+                message = await session.partial()
+                arrived_ms = (await case.requests(audio)).requests[-1].arrived_ms
+                latency_ms = message.arrived_s * 1000 - arrived_ms
+                expect(
+                    delay_ms <= latency_ms <= delay_ms + TOLERANCE_MS,
+                    f"expected the partial {delay_ms} … {delay_ms} + {TOLERANCE_MS:g} ms after its request, "
+                    f"got {latency_ms:.0f} ms",
+                )
+                latencies_ms.append(latency_ms)
+        await session.all_covered()
+        check_cover(session.messages)
+        check_numbers(session.messages, audio)
+        log = await case.check_requests(audio, session.messages)
+        expect(log.max_concurrent == 1, f"expected one request outstanding at most, got {log.max_concurrent}")
+    return f"after {', '.join(f'{latency_ms:.0f}' for latency_ms in latencies_ms)} ms"

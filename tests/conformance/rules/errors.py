@@ -1,16 +1,19 @@
 """Rules of the failed batch: what each fault of the inference server is called, and that the session goes on."""
 
+from typing import Any
+
 import anyio
 
 from tests.conformance.case import TOLERANCE_MS, Case
 from tests.conformance.expect import expect
 from tests.conformance.rule import Rule, add_rule, rule
 from tests.conformance.schema import check_error
-from tests.conformance.session import Message, check_cover
+from tests.conformance.session import FIRST_ANSWER_S, Message, check_cover, check_numbers
 
 ANSWER_LIMIT_MS = 2000.0
 BUFFER_FRAMES = 1500
 """30 s of audio."""
+TIMEOUT: dict[str, Any] = {"stage": "inference_request", "kind": "timeout", "retryable": True, "inference_status": None}
 _KEYS_MISSING = '{"rms":1.0,"zero_crossings":1,"checksum":1,"samples":1}'
 _WRONG_TYPES = '{"rms":"1.0","zero_crossings":1,"checksum":-1,"samples":1,"transcript":"now","audio_bytes":null}'
 
@@ -22,19 +25,32 @@ def check_fields(message: Message, **wanted: object) -> None:
         expect(got == value and type(got) is type(value), f"{message}: expected {key} {value!r}, got {got!r}")
 
 
-async def check_failed_batch(case: Case, behaviour: dict[str, object], **wanted: object) -> None:
-    """One batch fails by `behaviour` and is reported as `wanted`; the next one is answered, none is sent again."""
+async def check_failed_batch(
+    case: Case, behaviour: dict[str, object], within_s: float = FIRST_ANSWER_S, **wanted: object
+) -> Message:
+    """One batch fails by `behaviour` and is reported as `wanted`; the next one is answered, none is sent again.
+    The error."""
     audio = case.audio()
     await case.inference.behave(audio, **behaviour)
     async with case.session(audio) as session:
         await session.send_frames(3)
-        error = await session.error()
+        error = await session.error(within_s)
         check_fields(error, **wanted)
         await case.inference.behave_normally(audio)
         await session.send_frames(2)
         await session.partial()
         check_cover(session.messages)
+        check_numbers(session.messages, audio)
         await case.check_requests(audio, session.messages)
+    return error
+
+
+def check_limit(waited_ms: object, name: str = "inference_elapsed_ms") -> None:
+    """Failed unless that is the limit of an answer."""
+    expect(
+        isinstance(waited_ms, int | float) and abs(waited_ms - ANSWER_LIMIT_MS) <= 2 * TOLERANCE_MS,
+        f"expected {name} {ANSWER_LIMIT_MS:g} ± {2 * TOLERANCE_MS:g} ms, got {waited_ms!r}",
+    )
 
 
 def _status_rule(status: int, kind: str, *, retryable: bool) -> None:
@@ -91,25 +107,30 @@ async def error_timeout(case: Case) -> str:
         await case.inference.behave_normally(audio)
         check_fields(
             error,
-            stage="inference_request",
-            kind="timeout",
-            retryable=True,
-            inference_status=None,
+            **TIMEOUT,
             inflight_gateway_batches=1,
             gateway_buffer_frames=2,
         )
         log = await case.requests(audio)
         waited_ms = error.arrived_s * 1000 - log.requests[0].arrived_ms
-        elapsed_ms = error.fields.get("inference_elapsed_ms")
-        for name, value in (("inference_elapsed_ms", elapsed_ms), ("the wait seen from outside", waited_ms)):
-            expect(
-                isinstance(value, int | float) and abs(value - ANSWER_LIMIT_MS) <= 2 * TOLERANCE_MS,
-                f"expected {name} {ANSWER_LIMIT_MS:g} ± {2 * TOLERANCE_MS:g} ms, got {value!r}",
-            )
+        check_limit(error.fields.get("inference_elapsed_ms"))
+        check_limit(waited_ms, "the wait seen from outside")
         await session.partial()
         check_cover(session.messages)
         await case.check_requests(audio, session.messages)
     return f"after {waited_ms:.0f} ms"
+
+
+@rule(
+    "error-half-answer",
+    "half an answer, and nothing more within 2 s, is a timeout, retryable",
+    inference=True,
+    timing=True,
+)
+async def error_half_answer(case: Case) -> None:
+    within_s = FIRST_ANSWER_S + ANSWER_LIMIT_MS / 1000
+    error = await check_failed_batch(case, {"half_then": "hang", "delay_ms": 0}, within_s, **TIMEOUT)
+    check_limit(error.fields.get("inference_elapsed_ms"))
 
 
 @rule("error-schema", "an error has exactly its 16 keys, each of its type and in its range", inference=True)
