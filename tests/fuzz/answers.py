@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from variants.drain.answers import AnswerReader, BrokenAnswer, Heads
+from variants.shared.inference import ANSWER_LIMIT_BYTES
 
 MOST_AT_ONCE = 4096
 """Bytes that the connection reads at once."""
@@ -36,6 +37,12 @@ class Read(NamedTuple):
     status: int
     body: bytes
     reusable: bool
+
+
+def _is_over_limit(data: bytes) -> bool:
+    """Whether the answer says that its body is longer than what is read of one."""
+    lengths = re.findall(rb"\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r", data, re.IGNORECASE)
+    return any(int(length) > ANSWER_LIMIT_BYTES for length in lengths)
 
 
 class Refused(NamedTuple):
@@ -93,6 +100,8 @@ def difference(data: bytes, read: Read | Refused, known: Read | Refused) -> str 
         return None
     if re.search(rb"\ntransfer-encoding:[ \t]*chunked[ \t]+\r", data, re.IGNORECASE):
         return "http.client does not know `chunked` before a space"
+    if isinstance(read, Read) and not read.reusable and _is_over_limit(data):
+        return "what is over the limit is cut off"
     if isinstance(read, Refused):
         assert isinstance(known, Read)
         names = [name for name, reason in STRICTER.items() if re.search(reason, read.reason)]

@@ -9,7 +9,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from gateway import FRAME_BYTES
-from variants.drain.decoder import Decoder
+from variants.drain.decoder import ClosableProtocol, Decoder
 
 OUR_CLOSE = (1003, "expected 640 bytes")
 
@@ -28,19 +28,9 @@ class Outcome(NamedTuple):
     """Whether the server ends its direction of the stream."""
 
 
-class _Plain(ServerProtocol):
-    """websockets, but that it takes a close between the fragments of a message, as it takes a ping there (RFC 6455,
-    5.4, and Autobahn's case 7.1.5)."""
-
-    def recv_frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.CLOSE:
-            self.current_size = None
-        super().recv_frame(frame)
-
-
-def open_protocol(kind: type[ServerProtocol] = ServerProtocol) -> ServerProtocol:
+def open_protocol() -> ClosableProtocol:
     """A connection after its handshake, as the client makes it."""
-    protocol = kind(max_size=65536)
+    protocol = ClosableProtocol(max_size=65536)
     protocol.state = State.OPEN
     protocol.parser.close()
     protocol.parser = super(ServerProtocol, protocol).parse()
@@ -91,7 +81,7 @@ def is_audio(message: str | bytes) -> bool:
 
 def plain(data: bytes, *, closes: bool = False) -> Outcome:
     """What websockets alone makes of it. `closes`: whether we close at the first message that is no audio."""
-    protocol = open_protocol(_Plain)
+    protocol = open_protocol()
     messages: list[str | bytes] = []
     for message in whole_messages(protocol, data):
         messages.append(message)

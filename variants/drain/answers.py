@@ -87,15 +87,16 @@ class AnswerReader:
         return self._step()
 
     def _whole(self, data: bytes) -> Answer | None:
-        """The answer, where `data` is exactly that, its length in the header and nothing unusual there; of one that is
-        over the limit, what has come."""
+        """The answer, where `data` is exactly that, its length in the header and nothing unusual there. Nothing is kept of
+        a body that is over the limit."""
         body_at = data.find(b"\r\n\r\n") + 4
         known = self._heads.read(data[:body_at]) if body_at >= 4 else None
         if known is None:
             return None
         if known[1] > ANSWER_LIMIT_BYTES:
             self.reusable = False
-        elif len(data) != body_at + known[1]:
+            return Answer(known[0], b"")
+        if len(data) != body_at + known[1]:
             return None
         return Answer(known[0], data[body_at:])
 
@@ -103,9 +104,16 @@ class AnswerReader:
         """One answer; informational ones (1xx) before it are passed over."""
         reader = self._reader
         while True:
-            response = yield from Response.parse(self._line, reader.read_exact, reader.read_to_eof)
+            response = yield from Response.parse(self._line, self._exactly, reader.read_to_eof)
             if response.status_code >= 200:
                 return response
+
+    def _exactly(self, size: int) -> Generator[None, None, bytes | bytearray]:
+        """A body or a chunk of it; nothing of one that is over the limit."""
+        if size > ANSWER_LIMIT_BYTES:
+            self.reusable = False
+            return b""
+        return (yield from self._reader.read_exact(size))
 
     def _line(self, *limits: Any) -> Generator[None, None, bytes | bytearray]:
         """One line, a server of HTTP/1.0 read as one of 1.1 that closes: websockets' parser knows 1.1 alone."""

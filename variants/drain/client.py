@@ -11,10 +11,9 @@ from typing import Protocol
 
 from websockets.http11 import Request, Response
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from gateway import FRAME_BYTES, FULL, Admission, Close, Failure, Infer, SendText, Session, Tally
-from variants.drain.decoder import WIRE_BYTES, Decoder, text_frame
+from variants.drain.decoder import WIRE_BYTES, ClosableProtocol, Decoder, text_frame
 from variants.drain.inference import Inference
 from variants.drain.stream import HANGUP_ONLY, IN, OUT, Poller, Stream
 from variants.drain.timers import Timers
@@ -64,7 +63,7 @@ class Client(Stream):
         self._loop = loop
         self._session = loop.new_session(0.0)
         """Made anew when the start message comes: its phase depends on that moment."""
-        self._protocol = ServerProtocol(max_size=MOST_MESSAGE_BYTES, logger=_LOGGER)
+        self._protocol = ClosableProtocol(max_size=MOST_MESSAGE_BYTES, logger=_LOGGER)
         self._request: bytes | None = b""
         """What came of the upgrade request; None once it is whole."""
         self._decoder = Decoder(self._protocol)

@@ -1,7 +1,7 @@
 """The receiving half of one WebSocket: bytes in; runs of audio and messages out, replies queued. No I/O.
 
 Whole regular frames (FIN, binary, masked, 640 bytes) are checked and unmasked by vector operations. Every other byte
-goes through websockets' `ServerProtocol`, which then stands at the same place of the stream as this decoder does.
+goes through websockets' protocol object, which then stands at the same place of the stream as this decoder does.
 """
 
 import sys
@@ -48,6 +48,16 @@ def _is_regular(data: bytes) -> bool:
     return not rest and all(data[at::WIRE_BYTES] == byte * frames for at, byte in enumerate(_HEADER_BYTES))
 
 
+class ClosableProtocol(ServerProtocol):
+    """websockets' own, but that a close is taken between the fragments of a message, as a ping is (RFC 6455, 5.4, and
+    Autobahn's case 7.1.5)."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class Decoder:
     """One connection's decoder, from the byte after the handshake on.
 
@@ -57,7 +67,7 @@ class Decoder:
 
     __slots__ = ("_fragments", "_head", "_is_text", "_owed_bytes", "_protocol", "held", "odd_frames")
 
-    def __init__(self, protocol: ServerProtocol) -> None:
+    def __init__(self, protocol: ClosableProtocol) -> None:
         self._protocol = protocol
         self.held = b""
         """Bytes that were received and not decoded: a few regular frames, the last perhaps only begun. Who calls
@@ -145,8 +155,6 @@ class Decoder:
             part = bytes(data[at : at + _length_bytes(head) - len(head)])
             head += part
             if len(head) == _length_bytes(head):
-                if head[0] & 0x0F == Opcode.CLOSE:
-                    self._protocol.current_size = None  # else a close between fragments is refused, not echoed
                 self._owed_bytes = _rest_bytes(head)
                 head.clear()
         self._protocol.receive_data(part)
