@@ -35,6 +35,13 @@ FAULTS = {
     "empty-ticks": "a tick with nothing buffered sends an empty batch",
     "keeps-vanished": "descriptors of reset connections stay open",
     "costs-others": "after a violation all connections are answered late",
+    "impatient": "an answer has 1.5 s",
+    "waits-for-the-rest": "an answer that has begun may take for ever",
+    "chokes-on-much": "after an answer of a megabyte all connections are answered late",
+    "believes-half": "an answer that breaks off is judged by what came of it",
+    "reads-on": "what follows an answer on its connection is the next one",
+    "silent-timeout": "a batch whose time is over is not reported",
+    "stays-down": "after a refused connection no other is tried",
 }
 BUFFER_FRAMES = 1500
 PARSED = {"rms": float, "zero_crossings": int, "checksum": int, "samples": int, "transcript": str, "audio_bytes": int}
@@ -53,8 +60,12 @@ class Gateway:
         self._infer_port = infer_port
         self._fault = fault
         self._last_body = b""
-        self._violated_s = float("-inf")
+        self._wronged_s = float("-inf")
+        """When somebody last did what must cost nobody else anything."""
         self._kept: list[Any] = []
+        self._refused = False
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        """Connections that were used and go on; a right gateway keeps none."""
 
     async def listen(self) -> Server:
         return await serve(
@@ -77,7 +88,7 @@ class Gateway:
             if self._fault == "keeps-vanished":
                 self._kept.append(client.transport.get_extra_info("socket").dup())
             session = Session(client, self._post, self._fault)
-            session.violated = self._violated
+            session.violated = self._wrong
             flushing = asyncio.create_task(session.flush_for_ever())
             try:
                 await session.take_audio()
@@ -87,8 +98,8 @@ class Gateway:
         except ConnectionClosed:
             pass
 
-    def _violated(self) -> None:
-        self._violated_s = asyncio.get_running_loop().time()
+    def _wrong(self) -> None:
+        self._wronged_s = asyncio.get_running_loop().time()
 
     def _is_start(self, message: str | bytes) -> bool:
         if isinstance(message, bytes):
@@ -102,14 +113,15 @@ class Gateway:
 
     async def _post(self, body: bytes) -> dict[str, Any]:
         """One POST over a connection of its own; InferenceError where no prediction comes of it."""
-        if self._fault == "costs-others" and asyncio.get_running_loop().time() - self._violated_s < 2:
+        late = self._fault in ("costs-others", "chokes-on-much")
+        if late and asyncio.get_running_loop().time() - self._wronged_s < 2:
             await asyncio.sleep(0.6)
         if self._fault == "mixes-sessions":
             length = len(body)
             body, self._last_body = (self._last_body if len(self._last_body) == length else body), body
         try:
-            async with asyncio.timeout(2):
-                status, answer = await self._exchange(body)
+            async with asyncio.timeout(1.5 if self._fault == "impatient" else 2) as limit:
+                status, answer = await self._exchange(body, limit)
         except TimeoutError:
             raise InferenceError("inference_request", "timeout", True, None) from None
         except (OSError, asyncio.IncompleteReadError):
@@ -125,16 +137,43 @@ class Gateway:
             raise InferenceError("inference_response_parse", "parse_error", False, 200) from None
         return prediction
 
-    async def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._infer_port)
+    async def _exchange(self, body: bytes, limit: asyncio.Timeout) -> tuple[int, bytes]:
+        reader, writer = await self._connect()
         try:
             head = f"POST /infer HTTP/1.1\r\nHost: inference\r\nContent-Length: {len(body)}\r\nx-cpu-passes: 4\r\n\r\n"
             writer.write(head.encode() + body)
             answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = int(answer.partition("content-length:")[2].partition("\r\n")[0])
-            return int(answer.split()[1]), await reader.readexactly(length)
+            if self._fault == "waits-for-the-rest":
+                limit.reschedule(None)
+            if self._fault == "chokes-on-much" and length > 1_000_000:
+                self._wrong()
+            body = await self._body(reader, length)
+            if self._fault == "reads-on":
+                self._idle.append((reader, writer))
+            return int(answer.split()[1]), body
         finally:
-            writer.close()
+            if (reader, writer) not in self._idle:
+                writer.close()
+
+    async def _body(self, reader: asyncio.StreamReader, length: int) -> bytes:
+        try:
+            return await reader.readexactly(length)
+        except asyncio.IncompleteReadError as error:
+            if self._fault == "believes-half":
+                return error.partial
+            raise
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._idle:
+            return self._idle.pop()
+        if self._refused:
+            raise ConnectionRefusedError
+        try:
+            return await asyncio.open_connection("127.0.0.1", self._infer_port)
+        except ConnectionRefusedError:
+            self._refused = self._fault == "stays-down"
+            raise
 
 
 class Session:
@@ -244,6 +283,8 @@ class Session:
         self, error: InferenceError, frames: list[Frame], lateness_ms: float, elapsed_ms: float | None
     ) -> None:
         stage, kind, retryable, status = error.args
+        if kind == "timeout" and self._fault == "silent-timeout":
+            return
         now_s = self._loop.time()
         message = {
             "type": "error",

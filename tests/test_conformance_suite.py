@@ -42,6 +42,16 @@ CAUGHT = {
     "empty-ticks": {"idle-tick"},
     "keeps-vanished": {"vanish-rst"},
     "costs-others": {f"hostile-then-{what}" for what in ("close", "violation", "ping", "audio")},
+    "impatient": {"slow-answers"},
+    "waits-for-the-rest": {"error-half-answer"},
+    "chokes-on-much": {"error-huge"},
+}
+# The same for rules that run alone: each of these gateways has an inference server of its own.
+CAUGHT_ALONE = {
+    "believes-half": {"broken-answers"},
+    "reads-on": {"broken-answers"},
+    "silent-timeout": {"inference-stopped"},
+    "stays-down": {"inference-killed"},
 }
 
 
@@ -91,7 +101,7 @@ def outcomes_by_fault() -> dict[str, list[Outcome]]:
     infer_port = free_port()
 
     async def judge_all() -> None:
-        with reference(infer_port, *FAULTS) as (ports, pid):
+        with reference(infer_port, *(CAUGHT.keys() - {""})) as (ports, pid):
             async with serve_inference(infer_port) as inference, anyio.create_task_group() as tasks:
 
                 async def judge(fault: str, port: int) -> None:
@@ -113,8 +123,24 @@ def test_a_fault_fails_exactly_its_rules(outcomes_by_fault: dict[str, list[Outco
     assert all(reasons.values()), "a failure says what was expected and what came"
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("fault", CAUGHT_ALONE)
+async def test_a_fault_fails_exactly_its_rules_that_run_alone(fault: str) -> None:
+    infer_port = free_port()
+    rules = choose_rules(["golden", *CAUGHT_ALONE[fault]])
+    with reference(infer_port, fault) as (ports, pid):
+        async with serve_inference(infer_port) as inference:
+            outcomes = await run_rules(parse_target(f"ws://127.0.0.1:{ports[fault]}"), inference, rules, pid)
+    assert failed(outcomes).keys() == CAUGHT_ALONE[fault], failed(outcomes)
+
+
 def test_every_fault_is_tried() -> None:
-    assert CAUGHT.keys() == FAULTS.keys() | {""}
+    assert CAUGHT.keys() | CAUGHT_ALONE.keys() == FAULTS.keys() | {""}
 
 
 def test_strict_rules_alone_leave_a_gateway_public(outcomes_by_fault: dict[str, list[Outcome]]) -> None:

@@ -4,7 +4,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -13,7 +13,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from gateway import Failure, Infer
 from variants.shared.h1_client import H1Client, open_h1_client
-from variants.shared.inference import Answer
+from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +171,22 @@ async def test_a_body_that_calls_itself_compressed_is_not_unpacked() -> None:
         client_of(server) as client,
     ):
         assert await client.infer(batch()) == Answer(200, b"no gzip")
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_no_more_of_an_answer_is_read_than_the_limit(status: int) -> None:
+    async def say_too_much(request: Request) -> None:
+        with suppress(anyio.BrokenResourceError):
+            await request.answer(status, bytes(8_000_000))
+
+    behaviours = iter([say_too_much, echo])
+    async with h1_server(lambda r: next(behaviours)(r)) as server, client_of(server) as client:
+        outcome = await client.infer(batch())
+        assert isinstance(outcome, Answer)
+        assert outcome.status == status
+        assert ANSWER_LIMIT_BYTES < len(outcome.body) < 10 * ANSWER_LIMIT_BYTES
+        assert await client.infer(batch(fill=9)) == Answer(200, b"640 9")
+        assert server.connections == 2, "what was left unread must not meet the next request"
 
 
 # --- limits of time ---

@@ -14,7 +14,7 @@ from h2.settings import SettingCodes
 from gateway import Failure, Infer
 from tests.variants.h2_server import Behaviour, H2Server, Request, h2_server
 from variants.shared.h2_client import H2Client, open_h2_client
-from variants.shared.inference import Answer
+from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
 pytestmark = pytest.mark.anyio
 
@@ -101,13 +101,15 @@ async def test_all_statuses_come_through() -> None:
         assert outcomes == [Answer(status, b"why") for status in (200, 204, 400, 404, 429, 500, 503)]
 
 
-async def test_an_answer_longer_than_the_window_is_whole() -> None:
+def answering(length: int) -> Behaviour:
+    """Answer with so many bytes, as fast as the client's windows let them go, or until it gives up."""
+
     async def long_answer(request: Request) -> None:
         await request.whole.wait()
         h2, connection = request.connection.h2, request.connection
         h2.send_headers(request.stream_id, [(":status", "200")])
-        left = 300_000
-        while left:
+        left = length
+        while left and not request.reset.is_set():
             room = min(left, h2.local_flow_control_window(request.stream_id), h2.max_outbound_frame_size)
             if not room:
                 await anyio.sleep(0.001)
@@ -116,8 +118,25 @@ async def test_an_answer_longer_than_the_window_is_whole() -> None:
             h2.send_data(request.stream_id, b"x" * room, end_stream=not left)
             await connection.flush()
 
-    async with h2_server(long_answer) as server, client_of(server) as client:
-        assert await client.infer(batch()) == Answer(200, b"x" * 300_000)
+    return long_answer
+
+
+async def test_answers_that_take_more_than_the_window_are_whole() -> None:
+    async with h2_server(answering(60_000)) as server, client_of(server) as client:
+        for _ in range(5):
+            assert await client.infer(batch()) == Answer(200, b"x" * 60_000)
+
+
+async def test_no_more_of_an_answer_is_read_than_the_limit_and_the_connection_goes_on() -> None:
+    async with h2_server(answering(8_000_000)) as server, client_of(server) as client:
+        outcome = await client.infer(batch())
+        assert isinstance(outcome, Answer)
+        assert ANSWER_LIMIT_BYTES < len(outcome.body) < 3 * ANSWER_LIMIT_BYTES
+        await server.requests[0].reset.wait()
+        server.behaviour = answering(60_000)
+        for _ in range(5):
+            assert await client.infer(batch()) == Answer(200, b"x" * 60_000)
+        assert len(server.connections) == 1
 
 
 # --- flow control ---

@@ -11,7 +11,7 @@ from hyperframe.frame import GoAwayFrame
 
 from gateway import Infer
 from variants.shared.h2_streams import H2Streams, Lost, Outcome
-from variants.shared.inference import Answer
+from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
 Cut = Callable[[bytes], Iterator[bytes]]
 
@@ -138,6 +138,27 @@ def test_an_answer_before_the_end_of_the_body_cancels_the_rest() -> None:
     assert server.give(server.answer(stream)) == [("large", Answer(200, b"{}"))]
     server.take()
     assert server.reset == [stream]
+    assert streams.idle
+
+
+@CUTS
+def test_no_more_of_an_answer_is_read_than_the_limit(cut: Cut) -> None:
+    streams = H2Streams[str]("inference:1")
+    server = Server(streams)
+    server.exchange()
+    stream = streams.begin(batch(), "long")
+    server.exchange()
+    server.h2.send_headers(stream, [(":status", "200")])
+    outcomes: list[Outcome[str]] = []
+    sent = 0
+    while not server.reset:
+        server.h2.send_data(stream, bytes(16_000))
+        sent += 16_000
+        for part in cut(server.h2.data_to_send()):
+            outcomes += streams.receive(part)
+        server.take()
+    assert outcomes == [("long", Answer(200, bytes(sent)))]
+    assert ANSWER_LIMIT_BYTES < sent <= ANSWER_LIMIT_BYTES + 16_000
     assert streams.idle
 
 

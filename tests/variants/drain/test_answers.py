@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from variants.drain.answers import AnswerReader, BrokenAnswer, Heads
-from variants.shared.inference import Answer
+from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
 BODY = b'{"rms":1.0}'
 PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nContent-Length: 11\r\n\r\n" + BODY
@@ -64,6 +64,16 @@ def test_without_a_length_the_end_of_the_connection_ends_the_answer() -> None:
     assert reader.feed(b"HTTP/1.1 200 OK\r\n\r\n" + BODY) is None
     assert reader.feed_eof() == Answer(200, BODY)
     assert not reader.reusable
+
+
+@pytest.mark.parametrize("length", [ANSWER_LIMIT_BYTES + 1, 8_000_000, 10**17])
+def test_no_more_of_an_answer_is_read_than_the_limit(length: int) -> None:
+    reader = AnswerReader(Heads())
+    head = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: %d\r\n\r\n" % length
+    assert reader.feed(head + BODY) == Answer(503, BODY)
+    assert not reader.reusable
+    whole = b"x" * ANSWER_LIMIT_BYTES
+    assert AnswerReader(Heads()).feed(head.replace(b"%d" % length, b"%d" % len(whole)) + whole) == Answer(503, whole)
 
 
 @pytest.mark.parametrize("name", NONE)
