@@ -87,8 +87,8 @@ class AnswerReader:
         return self._step()
 
     def _whole(self, data: bytes) -> Answer | None:
-        """The answer, where `data` is exactly that, its length in the header and nothing unusual there; of a body over the
-        limit nothing is kept."""
+        """The answer, where `data` is exactly that, its length in the header and nothing unusual there; of a body over
+        the limit nothing is kept."""
         body_at = data.find(b"\r\n\r\n") + 4
         known = self._heads.read(data[:body_at]) if body_at >= 4 else None
         if known is None:
