@@ -16,8 +16,8 @@ options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA,$(n
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-VERBS := experiment ladder compare reproduce bench conformance profile soak cliff collector results report notebooks \
-	help test test-all check doctor lock clean
+VERBS := experiment ladder compare reproduce bench conformance profile soak faults cliff collector results report \
+	notebooks help test test-all check doctor lock clean
 .PHONY: $(VERBS)
 
 #: VARIANT      row of experiments.toml (gil)
@@ -94,6 +94,10 @@ soak.needs = $(if $(SESSIONS),,SESSIONS=200; a soak is one point)
 soak: ## one long point (SESSIONS): do memory, descriptors, threads and latency stay flat
 	@$(LAB) profiles -- -m profiles soak $(options)
 
+faults.takes := VARIANTS RESULTS DRY_RUN
+faults: ## rows under load while clients and the inference server misbehave: what others see
+	@$(LAB) profiles -- -m profiles faults $(options)
+
 cliff.takes := RESULTS DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
 	@$(LAB) profiles -- -m profiles cliff $(options)
@@ -124,7 +128,7 @@ help: ## list verbs and variables
 	@echo "make VERB [VARIABLE=value …]"
 	@sed -n -e 's/^#= //p' -e '/^[a-z-]*:.*## /{s/:.*## /             /;s/^\(.\{13\}\) */  \1/p;}' Makefile
 	@echo "variables, each with the verbs that take it"
-	@$(foreach name,$(known),sed -n 's/^#: \($(name) .*\)/  \1/p' Makefile; echo "      $(call takers,$(name))";)
+	@$(foreach name,$(known),sed -n 's/^#: \($(name) .*\)/  \1/p' Makefile; echo "      $(call takers,$(name))" | sed 's/^\(.\{60,98\}\) /\1\n      /';)
 
 #= keep
 

@@ -44,6 +44,8 @@ class Plan:
     infer_port: int
     hold_stalled_s: float = 0.0
     """So long the load generator spares a session that stands still every time limit, so that it can be looked at."""
+    scripted: bool = False
+    """Whether the simulator takes scripted behaviours."""
 
     @property
     def point_s(self) -> float:

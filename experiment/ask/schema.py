@@ -280,6 +280,17 @@ class Collector(_Table):
     sets: Annotated[dict[str, CollectorSet], Field(min_length=1)]
 
 
+class Faults(_Table):
+    """`make faults`: rows under load, and what is done beside it, one scenario after the other."""
+
+    shape: str
+    timing: str
+    sessions: Count
+    rows: Annotated[list[str], Field(min_length=1)]
+    scenarios: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    """Each some rules of the conformance suite."""
+
+
 class Foreign(_Table):
     """A gateway that is not ours, as a row: started by a command line; pinned, measured and judged like the others.
 
@@ -324,6 +335,7 @@ class Config(_Table):
     foreign: dict[str, Foreign] = {}
     cliff: Cliff | None = None
     collector: Collector | None = None
+    faults: Faults | None = None
 
     def model_post_init(self, _: object) -> None:
         """A name is one row's."""

@@ -70,6 +70,7 @@ class Role:
 
     def __init__(self, command: Command, group: RoleGroup, environment: RoleEnvironment | None = None) -> None:
         self.group = group
+        self.argv = tuple(command.argv)
         self.log = command.log
         self._stop_command = command.stop
         self._read_fd: int | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from experiment.ask import Ask, Config, Resolved, Row, resolve
 from experiment.search import Search
 
-CONFORMANCE_S = 25.0
+CONFORMANCE_S = 45.0
 
 
 @dataclass(frozen=True, slots=True)

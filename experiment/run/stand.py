@@ -68,6 +68,7 @@ class Stand:
             [
                 *(str(HARNESS_PYTHON), "-m", "simulator", "--port", str(port), "--seed", str(config.harness.seed)),
                 *config.simulator.arguments(),
+                *(["--control"] if self._plan.scripted else []),
             ],
             self._plan.harness_limits,
         )

@@ -34,6 +34,9 @@ def main(
     infer_port: Annotated[
         int, typer.Option(min=1, max=65535, help="where inference is served, for the gateway to point at")
     ] = 9000,
+    infer_pid: Annotated[
+        int | None, typer.Option(help="the inference server's process, where one runs there already (with --control)")
+    ] = None,
     pid: Annotated[int | None, typer.Option(help="the gateway's process, for rules that look into it")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the outcomes here")] = None,
     only: Annotated[str | None, typer.Option(help="ids of rules, separated by commas")] = None,
@@ -50,6 +53,7 @@ def main(
             pid,
             chosen,
             public=public,
+            infer_pid=infer_pid,
             report=lambda outcome: out.print(_line(outcome)),
         )
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import anyio.to_thread
 from anyio.abc import Process
 
 from tests.conformance.audio import Audio
+from tests.conformance.expect import Skipped
 
 START_LIMIT_S = 20.0
 _CHECKOUT = Path(__file__).parents[2]
@@ -68,14 +70,21 @@ async def http_json(
 
 
 class Inference:
-    """The simulator on one port. Rules script it by their audio, so that they do not see each other."""
+    """The simulator on one port. Rules script it by their audio, so that they do not see each other.
 
-    def __init__(self, port: int) -> None:
+    `pid` is of one that runs there already, and that others need, too.
+    """
+
+    def __init__(self, port: int, pid: int | None = None) -> None:
         self.port = port
+        self._others_pid = pid
         self._process: Process | None = None
 
     async def start(self) -> None:
         """Start it and wait until it answers. CannotServe with its own words where it does not."""
+        if self._others_pid is not None:
+            await self._control("GET", "requests/")
+            return
         command = [sys.executable, "-m", "simulator", "--port", str(self.port), "--control"]
         with tempfile.TemporaryFile() as complaints:
             self._process = await anyio.open_process(
@@ -101,6 +110,8 @@ class Inference:
 
     async def kill(self) -> None:
         """Kill it as `kill -9` does, and wait until it is gone."""
+        if self._others_pid is not None:
+            raise Skipped("the inference server is not this suite's to kill")
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGKILL)
             await self._process.wait()
@@ -114,8 +125,11 @@ class Inference:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+        if self._others_pid is not None:
+            os.kill(self._others_pid, number)
+        else:
+            assert self._process is not None
+            self._process.send_signal(number)
 
     async def behave(self, audio: Audio, **behaviour: object) -> None:
         """From now on answer batches of this audio so: the keys of `simulator.control.Behaviour`."""
@@ -139,12 +153,13 @@ class Inference:
 
 
 @asynccontextmanager
-async def serve_inference(port: int) -> AsyncIterator[Inference]:
-    """A running inference server, killed with the block."""
-    inference = Inference(port)
+async def serve_inference(port: int, pid: int | None = None) -> AsyncIterator[Inference]:
+    """A running inference server, killed with the block; one that ran already (`pid`) runs on."""
+    inference = Inference(port, pid)
     try:
         await inference.start()
         yield inference
     finally:
         with anyio.CancelScope(shield=True):
-            await inference.kill()
+            if pid is None:
+                await inference.kill()

@@ -52,6 +52,7 @@ async def run_suite(
     only: Sequence[str] | None = None,
     *,
     public: bool = False,
+    infer_pid: int | None = None,
     report: Report = lambda outcome: None,
 ) -> list[Outcome]:
     """Serve inference on `infer_port` and judge the gateway at `target`.
@@ -60,6 +61,7 @@ async def run_suite(
         target: ws://host:port of a gateway that sends its batches to http://127.0.0.1:`infer_port`.
         pid: the gateway's process; without it, rules that look into it are skipped.
         only: ids of rules; all by default.
+        infer_pid: the process of an inference server that runs on `infer_port` already, and goes on after.
         report: told each outcome as soon as it is settled.
 
     Raises:
@@ -67,7 +69,7 @@ async def run_suite(
         CannotServe: the inference server did not come up, for example as the port is taken.
     """
     gateway, rules = parse_target(target), choose_rules(only, public=public)
-    async with serve_inference(infer_port) as inference:
+    async with serve_inference(infer_port, infer_pid) as inference:
         await wait_for_gateway(gateway)
         return await run_rules(gateway, inference, rules, pid, report=report)
 

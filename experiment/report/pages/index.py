@@ -44,11 +44,13 @@ def _reproduced(run: StoredRun) -> str:
 
 
 _OVERLAP = "not always: the machine's speed changes by a third from hour to hour; ratios of costs agree"
+_SURVIVAL = "rows × scenarios: latencies of everybody else, what was lost, memory before and after"
 _FLAMES = "in the wake-up for each frame; the session core does not show"
 
 ENTRIES = (
     Entry("free-threaded-cliff", "Why did free-threaded Python fall off a cliff?", "cliff/cells", None),
     Entry("who-frees-it", "And once no wake-up is lost, what is left on one core?", "collector/points", None),
+    Entry("survival", "What do the others see when a client, or the backend, misbehaves?", "survival", _SURVIVAL),
     Entry("stock-and-threads", "What do server stack, build, loop and transport each cost?", "stock-and-threads", None),
     Entry("draining", "How far can good design take it?", "draining/run-1", None),
     Entry("other-languages", "How does that stand beside Rust, C++ and Go?", "foreign/run-1", None),

@@ -25,7 +25,7 @@ ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$w
 
 GROUPS = {
     "measure": ["experiment", "ladder", "compare", "reproduce", "bench", "conformance"],
-    "explain": ["profile", "soak", "cliff", "collector"],
+    "explain": ["profile", "soak", "faults", "cliff", "collector"],
     "read": ["results", "report", "notebooks", "help"],
     "keep": ["test", "test-all", "check", "doctor", "lock", "clean"],
 }
@@ -87,9 +87,13 @@ def verbs_and_takers() -> tuple[list[str], dict[str, list[str]]]:
     """The lines of help that show verbs and their groups, and who takes each variable."""
     _, *lines = make("help").stdout.splitlines()
     at = lines.index("variables, each with the verbs that take it")
-    variables = lines[at + 1 :]
-    names = [line.split()[0] for line in variables[::2]]
-    return lines[:at], dict(zip(names, (line.split() for line in variables[1::2]), strict=True))
+    takers: list[tuple[str, list[str]]] = []
+    for line in lines[at + 1 :]:
+        if line.startswith("      "):
+            takers[-1][1].extend(line.split())
+        else:
+            takers.append((line.split()[0], []))
+    return lines[:at], dict(takers)
 
 
 def test_help_groups_the_verbs_and_says_who_takes_each_variable() -> None:
@@ -285,6 +289,7 @@ def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, progr
             "--harness shared",
         ),
         (["cliff", "RESULTS=a", "DRY_RUN=1"], "profiles -- -m profiles cliff --results a --dry-run"),
+        (["faults", "VARIANTS=gil,mt"], "profiles -- -m profiles faults --variants gil,mt"),
         (["collector", "SETS=builds,chain"], "profiles -- -m profiles collector --sets builds,chain"),
         (["soak", "MINUTES=9", "SESSIONS=4"], "profiles -- -m profiles soak --minutes 9 --sessions 4"),
         (["report", "RUN=a"], "profiles -- -m profiles report --run a"),

@@ -1,0 +1,1 @@
+"""`make faults`: what everybody else sees while clients and the inference server misbehave."""

@@ -1,0 +1,52 @@
+"""The evidence of `make faults` in compact form, kept in notebooks/findings/. Reads and writes, judges nothing."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiment.ask import ConfigError
+from experiment.setup import CHECKOUT, read_json, write_json
+from experiment.store import machine_kept
+from profiles.runs import interpreter_kept
+from profiles.survival.run import EVIDENCE
+
+KEPT = Path("notebooks") / "findings" / "survival.json"
+
+
+def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what names the machine."""
+    small = dict(evidence)
+    small["machine"] = machine_kept(evidence["machine"])
+    small["rows"] = {
+        name: row if row["refused"] else {**row, "interpreter": interpreter_kept(row["interpreter"])}
+        for name, row in evidence["rows"].items()
+    }
+    return small
+
+
+def keep(runs: Sequence[Path], root: Path = CHECKOUT) -> Path:
+    """Write compact evidence of finished runs: the rows of all of them. Raises ConfigError where one is none, or where
+    they differ in more than rows."""
+    found = []
+    for run in runs:
+        evidence = read_json(run / EVIDENCE)
+        if evidence is None or not evidence["finished"]:
+            raise ConfigError(f"{run}: expected the folder of a finished `make faults`")
+        found.append(compact(evidence))
+    first = found[0]
+    for run, other in zip(runs, found, strict=True):
+        if unlike := [name for name in ("contract", "machine") if other[name] != first[name]]:
+            raise ConfigError(f"{run}: expected a run like {runs[0]}; it has another {', '.join(unlike)}")
+        if other["settings"] | {"rows": []} != first["settings"] | {"rows": []}:
+            raise ConfigError(f"{run}: expected a run like {runs[0]}; it has other settings")
+    rows = {name: row for one in found for name, row in one["rows"].items()}
+    write_json(root / KEPT, first | {"settings": first["settings"] | {"rows": list(rows)}, "rows": rows})
+    return root / KEPT
+
+
+def read_evidence(root: Path = CHECKOUT) -> dict[str, Any]:
+    """Raises ConfigError where there is none."""
+    evidence = read_json(root / KEPT)
+    if evidence is None:
+        raise ConfigError(f"{KEPT}: expected the evidence of `make faults`; run it, then publish it")
+    return evidence

@@ -1,0 +1,135 @@
+"""What faults did to others: effects of invented samples, the page, and one scenario for real."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiment.ask import ConfigError, load_config
+from experiment.setup import CHECKOUT, write_json
+from profiles.__main__ import SURVIVAL_GENERATED
+from profiles.survival.effects import Answer, effect, said
+from profiles.survival.evidence import KEPT, keep, read_evidence
+from profiles.survival.page import page, screen_lines
+from profiles.survival.run import EVIDENCE, announce, faults_of
+from tests.conformance.rules.registry import RULES
+
+
+def test_an_effect_is_of_the_scenario_and_of_the_seconds_after_it() -> None:
+    answers = [Answer(9.9, 5000.0, False)]  # before it
+    answers += [Answer(10.0 + n / 10, 100.0, False) for n in range(40)]
+    answers += [Answer(14.5, 900.0, False), Answer(14.6, 0.0, True), Answer(15.5, 120.0, False)]
+    answers += [Answer(19.0, 7000.0, False)]  # long after it
+    found = effect(10.0, 14.0, answers, [(9.0, 100.0), (12.0, 150.0), (16.5, 110.0), (30.0, 900.0)])
+    assert (found["answers"], found["errors"], found["max_ms"], found["p50_ms"]) == (42, 1, 900.0, 100.0)
+    assert found["recovered_s"] == 1  # the first second after it was late, the second was not
+    assert (found["memory_before_bytes"], found["memory_after_bytes"]) == (100.0, 110.0)
+    assert said(found) == "p95 100, max 900 ms, 1 errors, late for 1 s after"
+    nothing = effect(10.0, 14.0, [], [])
+    assert said(nothing) == "no answer"
+    assert nothing["recovered_s"] == 0
+
+
+def evidence(**row: Any) -> dict[str, Any]:
+    one = {"began_s": 10.0, "ended_s": 14.0, "kept": True, "said": ["PASS a-rule fine"]}
+    one |= effect(10.0, 14.0, [Answer(11.0, 120.0, False)], [(9.0, 2.0**20), (12.0, 2.0**21)])
+    kept = {
+        "refused": None,
+        "interpreter": {"tag": "3.14.7t", "prefix": "somebody's own"},
+        "frames": {"due": 5000, "errored": 50, "lost": 0},
+        "failures_total": 1,
+        "scenarios": {"floods": one},
+        **row,
+    }
+    return {
+        "started": "2026-11-26T04:05:06+00:00",
+        "finished": True,
+        "contract": 2,
+        "machine": {"cpus": 2, "cpu_model": "Invented", "kernel": "6.18.0-1", "hostname": "secret"},
+        "settings": {"shape": "cpuset-1", "sessions": 200, "scenarios": {"floods": ["a-rule"], "later": ["b-rule"]}},
+        "rows": {"drain": kept, "mt": {"refused": "no such build"}},
+    }
+
+
+def test_the_page_has_a_cell_for_each_row_and_scenario() -> None:
+    text = page(evidence())
+    assert "| floods | 120 / 120 |" in text
+    assert "| later | not reached |" in text
+    assert "| drain | 3.14.7t | 5,000 | 50 | 0 | 1 | 1 → 2 |" in text
+    assert "mt did not run: no such build" in text
+    assert "not kept" not in text.partition("## What was lost")[2]
+    assert screen_lines(evidence()) == [["drain", "floods", "kept", "p95 120, max 120 ms"]]
+
+
+def test_a_rule_that_was_not_kept_is_named() -> None:
+    floods = {**evidence()["rows"]["drain"]["scenarios"]["floods"], "kept": False, "said": ["FAIL a-rule late"]}
+    text = page(evidence(scenarios={"floods": floods}))
+    assert "| floods | **not kept**: 120 / 120 |" in text
+    assert "- drain, floods: FAIL a-rule late" in text
+
+
+def test_only_finished_runs_that_are_alike_are_kept_and_without_names(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    write_json(run / EVIDENCE, evidence() | {"finished": False})
+    with pytest.raises(ConfigError, match="finished `make faults`"):
+        keep([run], tmp_path)
+    with pytest.raises(ConfigError, match="run it, then publish it"):
+        read_evidence(tmp_path)
+    write_json(run / EVIDENCE, evidence())
+    write_json(other / EVIDENCE, evidence() | {"rows": {"gil": evidence()["rows"]["drain"]}})
+    text = keep([run, other], tmp_path).read_text(encoding="utf-8")
+    assert "secret" not in text
+    assert "somebody" not in text
+    assert (
+        list(read_evidence(tmp_path)["rows"]) == read_evidence(tmp_path)["settings"]["rows"] == ["drain", "mt", "gil"]
+    )
+    write_json(other / EVIDENCE, evidence() | {"contract": 1})
+    with pytest.raises(ConfigError, match="another contract"):
+        keep([run, other], tmp_path)
+
+
+def test_the_committed_page_is_what_the_committed_evidence_gives() -> None:
+    prose = (CHECKOUT / "docs" / "findings" / "survival.md").read_text(encoding="utf-8")
+    assert prose == f"{SURVIVAL_GENERATED}\n\n{page(read_evidence())}"
+    assert (CHECKOUT / KEPT).exists()
+
+
+def test_every_scenario_is_of_rules_that_there_are() -> None:
+    faults = faults_of(load_config(), None)
+    assert {rule for rules in faults.scenarios.values() for rule in rules} <= RULES.keys()
+    assert announce(load_config(), faults).startswith(f"{len(faults.rows)} rows × {len(faults.scenarios)} scenarios: ")
+    with pytest.raises(ConfigError, match="nonesuch"):
+        faults_of(load_config(), ["nonesuch"])
+
+
+def test_one_scenario_for_real(tmp_path: Path) -> None:
+    text = (CHECKOUT / "experiments.toml").read_text(encoding="utf-8")
+    before, _, rest = text.partition("[faults]\n")
+    after = rest[rest.index("\n# ", rest.index("[faults.scenarios]")) :]
+    table = '[faults]\nshape = "cpuset-1"\ntiming = "smoke"\nsessions = 10\nrows = ["drain"]\n\n[faults.scenarios]\n'
+    chosen = tmp_path / "experiments.toml"
+    chosen.write_text(f'{before}{table}"a flood" = ["hostile-flood-pings"]\n{after}', encoding="utf-8")
+    script = (
+        "import sys, pathlib, anyio\n"
+        "from experiment.ask import load_config\n"
+        "from experiment.run import Display\n"
+        "from profiles.survival.run import faults_of, run_faults\n"
+        "config = load_config(pathlib.Path(sys.argv[1]))\n"
+        "with Display() as display:\n"
+        "    print(anyio.run(run_faults, config, faults_of(config, None), pathlib.Path(sys.argv[2]), display).path)\n"
+    )
+    command = [sys.executable, "-c", script, str(chosen), str(tmp_path / "results")]
+    ran = subprocess.run(
+        command, cwd=CHECKOUT, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, text=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads((Path(ran.stdout.strip().splitlines()[-1]) / EVIDENCE).read_text(encoding="utf-8"))
+    row = found["rows"]["drain"]
+    assert row["refused"] is None
+    assert row["scenarios"]["a flood"]["said"][0].startswith("PASS hostile-flood-pings")
+    assert row["scenarios"]["a flood"]["answers"] > 20
+    assert row["frames"]["lost"] == 0
