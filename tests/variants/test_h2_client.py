@@ -106,9 +106,8 @@ def answering(length: int) -> Behaviour:
 
     async def long_answer(request: Request) -> None:
         await request.whole.wait()
-        h2, connection = request.connection.h2, request.connection
+        h2, connection, left = request.connection.h2, request.connection, length
         h2.send_headers(request.stream_id, [(":status", "200")])
-        left = length
         while left and not request.reset.is_set():
             room = min(left, h2.local_flow_control_window(request.stream_id), h2.max_outbound_frame_size)
             if not room:
@@ -134,8 +133,7 @@ async def test_no_more_of_an_answer_is_read_than_the_limit_and_the_connection_go
         assert ANSWER_LIMIT_BYTES < len(outcome.body) < 3 * ANSWER_LIMIT_BYTES
         await server.requests[0].reset.wait()
         server.behaviour = answering(60_000)
-        for _ in range(5):
-            assert await client.infer(batch()) == Answer(200, b"x" * 60_000)
+        assert await client.infer(batch()) == Answer(200, b"x" * 60_000)
         assert len(server.connections) == 1
 
 
