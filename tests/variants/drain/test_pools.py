@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from gateway import Failure, Infer
-from tests.variants.h2_server import H2Server, Request, h2_server
+from tests.variants.shared.h2_server import H2Server, Request, h2_server
 from variants.drain.h1 import RESERVE, H1Pool
 from variants.drain.h2c import H2Pool
 from variants.drain.stream import Poller

@@ -12,7 +12,7 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from gateway import Failure, Infer
-from tests.variants.h2_server import Behaviour, H2Server, Request, h2_server
+from tests.variants.shared.h2_server import Behaviour, H2Server, Request, h2_server
 from variants.shared.h2_client import H2Client, open_h2_client
 from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
