@@ -16,7 +16,7 @@ def free_threaded_python() -> Path:
     return python_of("bench", "3.14t", or_older=True)
 
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 CHECK = "from variants.shared.build import require_interpreter, running; require_interpreter(running())"
 
 
