@@ -19,6 +19,7 @@ _HEAD = re.compile(
 """No more than what websockets' parser takes: an answer must not depend on the pieces that it comes in."""
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
 _MOST_DIGITS = 18
+_LENGTH_LINE = re.compile(rb"content-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE).fullmatch
 _SPECIAL = re.compile(rb"\r\n(?:connection|transfer-encoding):", re.IGNORECASE)
 _HEADS_KEPT = 64
 _BODILESS = (b"204", b"304")
@@ -104,24 +105,22 @@ class AnswerReader:
         """One answer; informational ones (1xx) before it are passed over."""
         reader = self._reader
         while True:
-            response = yield from Response.parse(self._line, self._exactly, reader.read_to_eof)
+            response = yield from Response.parse(self._line, reader.read_exact, reader.read_to_eof)
             if response.status_code >= 200:
                 return response
 
-    def _exactly(self, size: int) -> Generator[None, None, bytes | bytearray]:
-        """A body or a chunk of it; nothing of one that is over the limit."""
-        if size > ANSWER_LIMIT_BYTES:
-            self.reusable = False
-            return b""
-        return (yield from self._reader.read_exact(size))
-
     def _line(self, *limits: Any) -> Generator[None, None, bytes | bytearray]:
-        """One line, a server of HTTP/1.0 read as one of 1.1 that closes: websockets' parser knows 1.1 alone."""
+        """One line, a server of HTTP/1.0 read as one of 1.1 that closes (websockets' parser knows 1.1 alone), and a
+        body over the limit as none."""
         line = yield from self._reader.read_line(*limits)
-        if not line.startswith(b"HTTP/1.0 "):
-            return line
-        self.reusable = False
-        return line.replace(b"HTTP/1.0", b"HTTP/1.1", 1)
+        if line.startswith(b"HTTP/1.0 "):
+            self.reusable = False
+            return line.replace(b"HTTP/1.0", b"HTTP/1.1", 1)
+        length = _LENGTH_LINE(line)
+        if length is not None and int(length[1]) > ANSWER_LIMIT_BYTES:
+            self.reusable = False
+            return b"content-length: 0\r\n"
+        return line
 
     def _step(self) -> Answer | None:
         assert self._parser is not None
