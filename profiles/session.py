@@ -7,33 +7,28 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
 from experiment.ask import ConfigError, Plan
-from experiment.host import Role, Run, clean_leftovers, contents, facts
+from experiment.host import Role
 from experiment.run import (
-    HARNESS_PYTHON,
     Campaign,
     Display,
     Launch,
-    as_facts,
-    findings,
-    make_manifest,
     on_harness_cpus,
-    prepare,
     run_point,
 )
-from experiment.setup import CHECKOUT, describe, write_json
+from experiment.setup import CHECKOUT, write_json
 from experiment.store import RunFolder
 from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
 from profiles.profilers.collector import Collector
 from profiles.profilers.flamegraph import page
 from profiles.profilers.kinds import Memray, Profiler, PySpy, Remote, Sched, Target
 from profiles.profilers.stacks import format_collapsed, hottest, parse_collapsed, speedscope, without_folders
+from profiles.runs import run_of_one_row
 
 _PATHS = (
     "import sysconfig, json; p = sysconfig.get_paths(); print(json.dumps([p['purelib'], p['platlib'], p['stdlib']]))"
@@ -86,31 +81,17 @@ async def run_profile(campaign: Campaign, profiler_name: str, display: Display) 
     plan = checked(row.plan, profiler_name)
     if profiler_name == "forensics":
         plan = replace(plan, hold_stalled_s=HOLD_STALLED_S)
-    started = datetime.now().astimezone()
-    notes = clean_leftovers(campaign.results)
-    assert plan.variant is not None
-    launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
-    harness = describe(HARNESS_PYTHON) | contents(HARNESS_PYTHON)
-    folder = RunFolder.create(campaign.results, f"{profiler_name}-{campaign.name}", started)
-    place = folder.path / "profile"
-    place.mkdir()
     sessions = plan.sessions[0]
     profiler = PROFILERS[profiler_name]()
-    around = Around(profiler, launch, place)
-    async with Run(campaign.results, keep_env=campaign.keep_env) as run:
-        for note in run.environment.notes():
-            display.note(note)
-        machine = facts(run.host)  # of all its CPUs: the runner is not yet kept off the gateway's
-        hygiene = as_facts(findings(machine, [] if plan.cpus is None else [plan.cpus], sessions))
-        rows = {row.label: (launch, found)}
-        folder.write_manifest(make_manifest(campaign, started, machine, harness, rows, run.environment, hygiene, notes))
+    async with run_of_one_row(campaign, plan, profiler_name, display) as (run, launch, folder, label):
+        place = folder.path / "profile"
+        place.mkdir()
+        around = Around(profiler, launch, place)
         points = []
         with on_harness_cpus(plan):
             for title, observer in (("unprofiled", None), (profiler_name, around)):
                 with display.stage(f"{sessions} sessions, {title}", plan.point_s) as stage:
-                    point = await run_point(
-                        run, plan, launch, sessions, folder.point(row.label, sessions), stage, observer
-                    )
+                    point = await run_point(run, plan, launch, sessions, folder.point(label, sessions), stage, observer)
                 display.note(f"{title}: {_says(point)}")
                 points.append(point)
     if around.facts is None:

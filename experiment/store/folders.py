@@ -45,6 +45,11 @@ class PointFolder:
         return self.path / "summary.json"
 
     @property
+    def samples(self) -> Path:
+        """One row per answer, or `error` message, of the load."""
+        return self.loadgen / "samples.csv"
+
+    @property
     def resources(self) -> Path:
         """One row per role and second."""
         return self.path / "resources.csv"

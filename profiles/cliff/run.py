@@ -3,7 +3,6 @@
 results/<date>-cliff/cliff.json is written again after every turn and point; `page` says what it means.
 """
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,6 +44,7 @@ from profiles.cliff.hunt import ServerGone, Turn, hunt
 from profiles.cliff.reproducer.lost_wakeup import STALLS_PER_FRAME
 from profiles.forensics.capture import capture
 from profiles.forensics.profiler import HOLD_STALLED_S, Forensics
+from profiles.points import answers
 from profiles.profilers.inject import is_known_python
 from profiles.runs import begun, refusal
 from profiles.session import Around
@@ -234,7 +234,7 @@ async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder
         "load": {key: load.get(key) for key in ("frames", "newest_ms", "oldest_ms", "failures", "stalls", "partials")},
         "failure_details": load.get("failure_details"),
         "gateway": point["gateway"],
-        "timeline": _timeline(place.loadgen / "samples.csv"),
+        "timeline": _timeline(place.samples),
         "findings": findings,
         "sockets": [] if looks is None else _stuck_sockets(looks),
     }
@@ -255,12 +255,9 @@ def _ends(look: dict[str, Any]) -> list[dict[str, Any]]:
 def _timeline(samples: Path) -> list[list[float]]:
     """Of every second: partials that arrived, and the p50 and p95 of their newest frames' latency in ms."""
     seconds: defaultdict[int, list[float]] = defaultdict(list)
-    if not samples.exists():
-        return []
-    with samples.open(encoding="ascii", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["kind"] == "partial":
-                seconds[int(float(row["arrival_s"]))].append(float(row["newest_ms"]))
+    for answer in answers(samples):
+        if not answer.is_error:
+            seconds[int(answer.arrival_s)].append(answer.newest_ms)
     lines = []
     for second, values in sorted(seconds.items()):
         p50_ms, p95_ms = (round(nearest_rank(values, percent), 1) for percent in (50, 95))

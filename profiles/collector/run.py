@@ -3,12 +3,10 @@
 results/<date>-collector/collector.json is written again after every point; `page` says what it means.
 """
 
-import csv
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +42,7 @@ from loadgen.percentiles import nearest_rank
 from profiles.collector.chain import Cell
 from profiles.collector.evidence import EVIDENCE
 from profiles.collector.slices import CannotSetSlice, set_slice
+from profiles.points import answers
 from profiles.profilers.collector import Collector as Collections
 from profiles.profilers.kinds import Profiler, PySpy, Remote, Target
 from profiles.runs import begun, refusal
@@ -296,7 +295,7 @@ async def _point(
             if "collections" in process
         ],
         "collections": collections,
-        "answers": _answers(place.loadgen / "samples.csv", collections),
+        "answers": _answers(place.samples, collections),
         "hottest": {name: frames[:FRAMES_KEPT] for name, frames in hottest.items()},
     }
     display.note(f"{wanted.title}: {_says(found)}")
@@ -326,14 +325,11 @@ def _answers(samples: Path, collections: Sequence[Sequence[float]]) -> dict[str,
     were due) and of the others: how many, and p50 and p95 in ms. None without samples."""
     met: list[float] = []
     free: list[float] = []
-    with suppress(FileNotFoundError), samples.open(encoding="ascii", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["kind"] != "partial" or row["newest_in_window"] != "1":
-                continue
-            arrival_s, latency_ms = float(row["arrival_s"]), float(row["newest_ms"])
-            due_s = arrival_s - latency_ms / 1000
-            meets = any(at_s < arrival_s and at_s + took_s > due_s for at_s, took_s, _ in collections)
-            (met if meets else free).append(latency_ms)
+    for answer in answers(samples):
+        if answer.in_window and not answer.is_error:
+            due_s = answer.arrival_s - answer.newest_ms / 1000
+            meets = any(at_s < answer.arrival_s and at_s + took_s > due_s for at_s, took_s, _ in collections)
+            (met if meets else free).append(answer.newest_ms)
     if not met and not free:
         return None
     return {"met": _described(met), "free": _described(free)}

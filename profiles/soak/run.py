@@ -1,33 +1,20 @@
 """One long point, from what every point stores: resources.csv (each second) and samples.csv (each answer)."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiment.ask import ConfigError
-from experiment.host import Run, clean_leftovers, contents, facts
 from experiment.report import save_all
-from experiment.run import (
-    HARNESS_PYTHON,
-    Campaign,
-    Display,
-    as_facts,
-    findings,
-    make_manifest,
-    on_harness_cpus,
-    prepare,
-    run_point,
-)
-from experiment.setup import describe, write_json
+from experiment.run import Campaign, Display, on_harness_cpus, run_point
+from experiment.setup import write_json
 from experiment.store import PointFolder, RunFolder
 from profiles.cliff.hazard import PoissonRate, poisson_rate
+from profiles.points import answers, readings
+from profiles.runs import run_of_one_row
 from profiles.soak.flat import Drift, by_period, drift
 
 PERIOD_S = 10.0
@@ -58,21 +45,9 @@ async def run_soak(campaign: Campaign, minutes: float, display: Display) -> tupl
         raise ConfigError("VARIANT: a soak looks at a gateway that it starts; an external one is not ours to look into")
     plan = replace(plan, timing=plan.timing.model_copy(update={"measure_s": minutes * 60}))
     (sessions,) = plan.sessions
-    started = datetime.now().astimezone()
-    notes = clean_leftovers(campaign.results)
-    assert plan.variant is not None
-    launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
-    harness = describe(HARNESS_PYTHON) | contents(HARNESS_PYTHON)
-    folder = RunFolder.create(campaign.results, f"soak-{campaign.name}", started)
-    place = folder.point(row.label, sessions)
-    async with Run(campaign.results, keep_env=campaign.keep_env) as run:
-        for note in run.environment.notes():
-            display.note(note)
-        machine = facts(run.host)
-        hygiene = as_facts(findings(machine, [] if plan.cpus is None else [plan.cpus], sessions))
-        rows = {row.label: (launch, found)}
-        folder.write_manifest(make_manifest(campaign, started, machine, harness, rows, run.environment, hygiene, notes))
-        title = f"{plan.variant_name}, {sessions} sessions, {minutes:g} min"
+    title = f"{plan.variant_name}, {sessions} sessions, {minutes:g} min"
+    async with run_of_one_row(campaign, plan, "soak", display) as (run, launch, folder, label):
+        place = folder.point(label, sessions)
         with on_harness_cpus(plan), display.stage(title, plan.point_s) as stage:
             point = await run_point(run, plan, launch, sessions, place, stage)
     series = read_series(place, plan.timing.measure_s, plan.timing.total_s)
@@ -83,36 +58,20 @@ async def run_soak(campaign: Campaign, minutes: float, display: Display) -> tupl
 
 
 def read_series(place: PointFolder, measure_s: float, total_s: float) -> Series:
-    """Each quantity within the measured window. Resources are on the machine's clock, of which the last reading is not
-    after the end of the point; answers are on the load's, which begins with the first connect."""
+    """Each quantity within the measured window."""
     series: Series = {}
-    with (place.path / "resources.csv").open(encoding="ascii", newline="") as file:
-        readings = [row for row in csv.DictReader(file) if row["role"] == "gateway"]
-    if readings:
-        began_s = float(readings[0]["at_s"]) + total_s - measure_s
-        for column, (name, _, unit) in _RESOURCES.items():
-            pairs = [(float(row["at_s"]) - began_s, float(row[column]) / unit) for row in readings if row[column]]
-            within = [(at_s, value) for at_s, value in pairs if 0 <= at_s <= measure_s]
-            series[name] = ([at_s for at_s, _ in within], [value for _, value in within])
-    latencies = _latencies(place.loadgen / "samples.csv")
-    if latencies.size:
-        at_s = latencies[:, 0] - (total_s - measure_s)
+    began_s = total_s - measure_s
+    for column, (name, _, unit) in _RESOURCES.items():
+        pairs = [(at_s - began_s, value / unit) for at_s, value in readings(place.resources, column)]
+        within = [(at_s, value) for at_s, value in pairs if 0 <= at_s <= measure_s]
+        series[name] = ([at_s for at_s, _ in within], [value for _, value in within])
+    found = [each for each in answers(place.samples) if each.in_window and not each.is_error]
+    if found:
+        at_s = np.array([each.arrival_s for each in found]) - began_s
+        newest_ms = np.array([each.newest_ms for each in found])
         for percent in (50, 95):
-            series[f"newest p{percent}"] = by_period(at_s, latencies[:, 1], PERIOD_S, percent)
+            series[f"newest p{percent}"] = by_period(at_s, newest_ms, PERIOD_S, percent)
     return series
-
-
-def _latencies(samples: Path) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """Arrival and newest latency of each answer of the window; shape (answers, 2), s and ms."""
-    if not samples.exists():
-        return np.empty((0, 2))
-    with samples.open(encoding="ascii", newline="") as file:
-        found = [
-            (float(row["arrival_s"]), float(row["newest_ms"]))
-            for row in csv.DictReader(file)
-            if row["kind"] == "partial" and row["newest_in_window"] == "1"
-        ]
-    return np.array(found).reshape(-1, 2)
 
 
 def drifts(series: Series) -> list[Drift]:

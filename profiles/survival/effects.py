@@ -2,22 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from loadgen.percentiles import nearest_rank
+from profiles.points import Answer
 
 LATE_MS = 350.0
 """The contract's limit of the newest frame's p95."""
 SETTLE_S = 3.0
 """How long after a fault what it did may still be seen."""
-
-
-class Answer(NamedTuple):
-    """One message to a session of the load: when it came (s of the load's clock), how late (ms), and what it was."""
-
-    arrival_s: float
-    newest_ms: float
-    is_error: bool
 
 
 def effect(

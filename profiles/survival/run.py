@@ -4,11 +4,9 @@ A scenario is rules of the conformance suite, run by the suite itself as a proce
 clients, scripts the inference server, and says whether the gateway kept the rules. The load says what the others saw.
 """
 
-import csv
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +19,10 @@ from experiment.ask import Ask, Config, ConfigError, Faults, Plan, resolve_one
 from experiment.host import Role, Run, ShapeRefused, clean_leftovers, role_environment
 from experiment.run import HARNESS_PYTHON, LOOPBACK, Display, ProbeError, on_harness_cpus, prepare, run_point
 from experiment.setup import CHECKOUT, SetupError, write_json
-from experiment.store import PointFolder, RunFolder
+from experiment.store import RunFolder
+from profiles.points import answers, readings
 from profiles.runs import begun, refusal
-from profiles.survival.effects import SETTLE_S, Answer, effect, said
+from profiles.survival.effects import SETTLE_S, effect, said
 
 EVIDENCE = "survival.json"
 """What `make faults` writes in its run's folder."""
@@ -85,14 +84,14 @@ async def _row(
         assert plan.variant is not None
         launch, interpreter = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
         place = folder.point(row, faults.sessions)
-        inflict = _Inflict(faults, plan, place.path)
+        inflict = _Inflict(faults, plan)
         with on_harness_cpus(plan), display.stage(f"{row}, {faults.sessions} sessions", plan.point_s) as stage:
             point = await run_point(run, plan, launch, faults.sessions, place, stage, inflict)
     except (ProbeError, SetupError, ConfigError, ShapeRefused) as error:
         return {"refused": refusal(row, error, display)}
-    answers, memory = list(_answers(place)), list(_memory(place, plan))
+    came, memory = list(answers(place.samples)), readings(place.resources, "rss_bytes")
     scenarios = {
-        name: {**one, **effect(one["began_s"], one["ended_s"], answers, memory)} for name, one in inflict.done.items()
+        name: {**one, **effect(one["began_s"], one["ended_s"], came, memory)} for name, one in inflict.done.items()
     }
     for name, one in scenarios.items():
         display.note(f"{row}, {name}: {'kept' if one['kept'] else 'BROKEN'}; the others: {said(one)}")
@@ -109,8 +108,8 @@ async def _row(
 class _Inflict:
     """The observer of one point: in the measured window it runs the suite, scenario by scenario."""
 
-    def __init__(self, faults: Faults, plan: Plan, folder: Path) -> None:
-        self._faults, self._plan, self._folder = faults, plan, folder
+    def __init__(self, faults: Faults, plan: Plan) -> None:
+        self._faults, self._plan = faults, plan
         self.done: dict[str, dict[str, Any]] = {}
         """By scenario: when it began and ended (s of the load's clock), whether every rule was kept, what was said."""
 
@@ -144,19 +143,3 @@ class _Inflict:
 
 def _port(role: Role) -> int:
     return int(role.argv[role.argv.index("--port") + 1])
-
-
-def _answers(place: PointFolder) -> Iterator[Answer]:
-    with suppress(FileNotFoundError), (place.loadgen / "samples.csv").open(encoding="ascii", newline="") as file:
-        for row in csv.DictReader(file):
-            yield Answer(float(row["arrival_s"]), float(row["newest_ms"]), row["kind"] == "error")
-
-
-def _memory(place: PointFolder, plan: Plan) -> Iterator[tuple[float, float]]:
-    """Readings of the gateway's on the load's clock, which begins with the first of them, to within a second."""
-    with (place.path / "resources.csv").open(encoding="ascii", newline="") as file:
-        first_s = None
-        for row in csv.DictReader(file):
-            if row["role"] == "gateway" and row["rss_bytes"]:
-                first_s = float(row["at_s"]) if first_s is None else first_s
-                yield float(row["at_s"]) - first_s, float(row["rss_bytes"])

@@ -12,7 +12,8 @@ import pytest
 from experiment.ask import ConfigError, load_config
 from experiment.setup import CHECKOUT, write_json
 from profiles.__main__ import SURVIVAL_GENERATED
-from profiles.survival.effects import Answer, effect, said
+from profiles.points import Answer
+from profiles.survival.effects import effect, said
 from profiles.survival.evidence import KEPT, keep, read_evidence
 from profiles.survival.page import page, screen_lines
 from profiles.survival.run import EVIDENCE, announce, faults_of

@@ -2,8 +2,8 @@
 
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import anyio
@@ -15,6 +15,8 @@ from h2.events import DataReceived, Event, RequestReceived, SettingsAcknowledged
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
+
+from tests.variants.shared.listening import listening
 
 
 class Request:
@@ -179,19 +181,12 @@ class ServerConnection:
             return  # the client has gone
 
 
-@asynccontextmanager
-async def h2_server(
+def h2_server(
     behaviour: Behaviour,
     *,
     settings: dict[SettingCodes | int, int] | None = None,
     acknowledges: bool = True,
     port: int = 0,
-) -> AsyncIterator[H2Server]:
-    """Listen on a free port (or a given one) of 127.0.0.1 while the context is open."""
-    server = H2Server(behaviour, settings or {}, acknowledges)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port, reuse_port=True)
-    async with listener, anyio.create_task_group() as tasks:
-        server.port = listener.extra(SocketAttribute.local_port)
-        tasks.start_soon(listener.serve, server.handle)
-        yield server
-        tasks.cancel_scope.cancel()
+) -> AbstractAsyncContextManager[H2Server]:
+    """Of this behaviour, `listening`."""
+    return listening(H2Server(behaviour, settings or {}, acknowledges), port)

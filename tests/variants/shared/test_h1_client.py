@@ -3,8 +3,8 @@
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -12,6 +12,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from gateway import Failure, Infer
+from tests.variants.shared.listening import listening
 from variants.shared.h1_client import H1Client, open_h1_client
 from variants.shared.inference import ANSWER_LIMIT_BYTES, Answer
 
@@ -78,16 +79,9 @@ class H1Server:
             return  # either side has ended it
 
 
-@asynccontextmanager
-async def h1_server(behaviour: Behaviour, port: int = 0) -> AsyncIterator[H1Server]:
-    """Listen on a free port (or a given one) of 127.0.0.1 while the context is open."""
-    server = H1Server(behaviour)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port, reuse_port=True)
-    async with listener, anyio.create_task_group() as tasks:
-        server.port = listener.extra(SocketAttribute.local_port)
-        tasks.start_soon(listener.serve, server.handle)
-        yield server
-        tasks.cancel_scope.cancel()
+def h1_server(behaviour: Behaviour, port: int = 0) -> AbstractAsyncContextManager[H1Server]:
+    """Of this behaviour, `listening`."""
+    return listening(H1Server(behaviour), port)
 
 
 def client_of(server: H1Server) -> AbstractAsyncContextManager[H1Client]:
