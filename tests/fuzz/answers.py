@@ -86,7 +86,7 @@ def reference(data: bytes) -> Read | Refused:
         response.begin()
         closes = response.will_close
         body = response.read()
-    except (http.client.HTTPException, ValueError) as error:
+    except (http.client.HTTPException, ValueError, OverflowError) as error:  # the last: a length past 2^63, to 3.13
         return Refused(repr(error))
     return Read(response.status, body, not closes and not stream.read(1))
 
