@@ -16,8 +16,8 @@ options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA,$(n
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-VERBS := experiment ladder compare reproduce bench conformance profile soak faults cliff collector results report \
-	notebooks help test test-all check doctor lock clean
+VERBS := experiment ladder compare reproduce bench conformance profile soak faults overload cliff collector results \
+	report notebooks help test test-all check doctor lock clean
 .PHONY: $(VERBS)
 
 #: VARIANT      row of experiments.toml (gil)
@@ -97,6 +97,10 @@ soak: ## one long point (SESSIONS): do memory, descriptors, threads and latency 
 faults.takes := VARIANTS RESULTS DRY_RUN
 faults: ## rows under load while clients and the inference server misbehave: what others see
 	@$(LAB) profiles -- -m profiles faults $(options)
+
+overload.takes := VARIANTS RESULTS DRY_RUN
+overload: ## rows at more load than their ceiling: does a limit on sessions keep the SLO
+	@$(LAB) profiles -- -m profiles overload $(options)
 
 cliff.takes := RESULTS DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics

@@ -190,18 +190,46 @@ def faults(
 
 
 @app.command()
+def overload(
+    variants: Annotated[str | None, typer.Option(help="Rows (VARIANTS); those of experiments.toml.")] = None,
+    results: ResultsOption = Path("results"),
+    dry_run: DryRunOption = False,
+) -> None:
+    """Past its ceiling: do those that a limit lets in keep the SLO? Status 1: not, or it could not be measured."""
+    from profiles.survival.overload import EVIDENCE, announce, overload_of, run_overload
+    from profiles.survival.page import OVERLOAD_HEADINGS, overload_lines
+
+    config = load_config()
+    table = overload_of(config, None if variants is None else list(names(variants) or ()))
+    if dry_run:
+        print(announce(config, table, results))
+        return
+    with Display() as display:
+        folder = anyio.run(run_overload, config, table, results, display)
+    evidence = read_json(folder.path / EVIDENCE)
+    assert evidence is not None
+    report_console().print(lines_table("past the ceiling", OVERLOAD_HEADINGS, overload_lines(evidence)))
+    print(f"RESULT {folder.path}")
+    rows = evidence["rows"].values()
+    if not all(row["refused"] is None and all(one["kept"] for one in row["points"] if one["limit"]) for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
 def publish_survival(
     run: Annotated[
         list[Path] | None, typer.Option(help="Folder of a finished `make faults`; of several, all rows.")
     ] = None,
+    overload: Annotated[Path | None, typer.Option(help="Folder of a finished `make overload`.")] = None,
 ) -> None:
-    """Keep the evidence of `make faults`, and write docs/findings/survival.md."""
-    from profiles.survival.evidence import keep, read_evidence
+    """Keep the evidence of `make faults` and `make overload`, and write docs/findings/survival.md."""
+    from profiles.survival.evidence import keep, keep_overload, read_evidence, read_overload
     from profiles.survival.page import page
 
     written = [keep(run)] if run else []
+    written += [keep_overload(overload)] if overload else []
     prose = CHECKOUT / "docs" / "findings" / "survival.md"
-    prose.write_text(f"{SURVIVAL_GENERATED}\n\n{page(read_evidence())}", encoding="utf-8")
+    prose.write_text(f"{SURVIVAL_GENERATED}\n\n{page(read_evidence(), read_overload())}", encoding="utf-8")
     for path in (*written, prose):
         print(path.relative_to(CHECKOUT))
 

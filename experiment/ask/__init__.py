@@ -16,6 +16,7 @@ from experiment.ask.schema import (
     Foreign,
     Harness,
     Ladder,
+    Overload,
     Slo,
     Variant,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Foreign",
     "Harness",
     "Ladder",
+    "Overload",
     "Plan",
     "Resolved",
     "Row",

@@ -291,6 +291,18 @@ class Faults(_Table):
     """Each some rules of the conformance suite."""
 
 
+class Overload(_Table):
+    """`make overload`: each row's ceiling, then more load than that, without a limit on sessions and with one."""
+
+    timing: str
+    ladder: str
+    factor: Annotated[float, Field(gt=1)]
+    """Load ÷ ceiling."""
+    rounds: Count
+    shapes: Annotated[dict[str, str], Field(min_length=1)]
+    """By row."""
+
+
 class Foreign(_Table):
     """A gateway that is not ours, as a row: started by a command line; pinned, measured and judged like the others.
 
@@ -336,6 +348,7 @@ class Config(_Table):
     cliff: Cliff | None = None
     collector: Collector | None = None
     faults: Faults | None = None
+    overload: Overload | None = None
 
     def model_post_init(self, _: object) -> None:
         """A name is one row's."""

@@ -1,4 +1,4 @@
-"""The evidence of `make faults` in compact form, kept in notebooks/findings/. Reads and writes, judges nothing."""
+"""The evidence of `make faults` and `make overload` in compact form, kept in notebooks/findings/. Judges nothing."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +8,11 @@ from experiment.ask import ConfigError
 from experiment.setup import CHECKOUT, read_json, write_json
 from experiment.store import machine_kept
 from profiles.runs import interpreter_kept
+from profiles.survival import overload
 from profiles.survival.run import EVIDENCE
 
 KEPT = Path("notebooks") / "findings" / "survival.json"
+KEPT_OVERLOAD = Path("notebooks") / "findings" / "overload.json"
 
 
 def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,4 +51,21 @@ def read_evidence(root: Path = CHECKOUT) -> dict[str, Any]:
     evidence = read_json(root / KEPT)
     if evidence is None:
         raise ConfigError(f"{KEPT}: expected the evidence of `make faults`; run it, then publish it")
+    return evidence
+
+
+def keep_overload(run: Path, root: Path = CHECKOUT) -> Path:
+    """Write compact evidence of a finished `make overload`. Raises ConfigError where it is none."""
+    evidence = read_json(run / overload.EVIDENCE)
+    if evidence is None or not evidence.get("finished"):
+        raise ConfigError(f"{run}: expected the folder of a finished `make overload`")
+    write_json(root / KEPT_OVERLOAD, compact(evidence))
+    return root / KEPT_OVERLOAD
+
+
+def read_overload(root: Path = CHECKOUT) -> dict[str, Any]:
+    """Raises ConfigError where there is none."""
+    evidence = read_json(root / KEPT_OVERLOAD)
+    if evidence is None:
+        raise ConfigError(f"{KEPT_OVERLOAD}: expected the evidence of `make overload`; run it, then publish it")
     return evidence

@@ -9,7 +9,7 @@ from profiles.survival.effects import LATE_MS, SETTLE_S, said
 Evidence = Mapping[str, Any]
 
 
-def page(evidence: Evidence) -> str:
+def page(evidence: Evidence, overload: Evidence) -> str:
     """The Markdown page."""
     settings = evidence["settings"]
     rows = {name: row for name, row in evidence["rows"].items() if not row["refused"]}
@@ -24,12 +24,14 @@ def page(evidence: Evidence) -> str:
     ]
     if broken := _broken(rows):
         parts += ["## Rules that were not kept", "\n".join(broken)]
+    parts += [*_past_the_ceiling(overload)]
     parts += [
         "## Scenarios, and how to repeat them",
         "\n".join(
             f"- {name}: {', '.join(f'`{rule}`' for rule in rules)}" for name, rules in settings["scenarios"].items()
         ),
-        "`make faults VARIANTS=drain,gil`; each rule alone: `make conformance VARIANT=drain`.",
+        "`make faults VARIANTS=drain,gil`; `make overload VARIANTS=gil`; each rule alone: "
+        "`make conformance VARIANT=drain`.",
     ]
     parts += [f"{name} did not run: {row['refused']}" for name, row in evidence["rows"].items() if row["refused"]]
     return "\n\n".join(parts) + "\n"
@@ -46,6 +48,54 @@ def _measured(evidence: Evidence) -> str:
         "frame in ms, `error` messages, and for how many seconds after the end a second's p95 stayed above "
         f"{LATE_MS:g} ms."
     )
+
+
+OVERLOAD_HEADINGS = (
+    *("row", "sessions", "let in at most", "refused", "other failures", "newest p50 / p95", "oldest p50 / p95"),
+    *("verdict", "those let in"),
+)
+
+
+def overload_lines(evidence: Evidence) -> list[list[str]]:
+    """A line for each point of `make overload`."""
+    return [
+        _overload_line(name, point)
+        for name, row in evidence["rows"].items()
+        if not row["refused"]
+        for point in row["points"]
+    ]
+
+
+def _overload_line(name: str, point: Mapping[str, Any]) -> list[str]:
+    measured = point["measured"]
+    pairs = [[measured[f"{age}_{percent}_ms"] for percent in ("p50", "p95")] for age in ("newest", "oldest")]
+    limit = "no limit" if point["limit"] is None else str(point["limit"])
+    kept = {None: "–", True: "keep the SLO", False: "do not"}[point["kept"]]
+    return [
+        *(name, str(point["sessions"]), limit, str(point["refused"]), str(point["other_failures"])),
+        *("–" if None in pair else f"{pair[0]:.0f} / {pair[1]:.0f}" for pair in pairs),
+        *(point["status"], kept),
+    ]
+
+
+def _past_the_ceiling(overload: Evidence) -> list[str]:
+    settings, machine = overload["settings"], overload["machine"]
+    rows = {name: row for name, row in overload["rows"].items() if not row["refused"]}
+    ceilings = "; ".join(
+        f"{name} on CPython {row['interpreter']['tag']}, {settings['shapes'][name]}: confirmed "
+        f"{row['bracket']['passed']} ↔ fails {row['bracket']['failed']}"
+        for name, row in rows.items()
+    )
+    return [
+        "## Load past the ceiling",
+        f"Measured on {machine['cpus']} × {machine['cpu_model']}, begun {str(overload['started'])[:10]}, "
+        f"{settings['timing']}, receive = sender. Ceilings first, by a ladder: {ceilings}. Then "
+        f"{settings['factor'] * 100:g} % of what passed, as the row is and with `most_sessions` at what passed, in "
+        "turn. A refused session gets status 503 and is one failure, so the contract's verdict stays FAIL. Those let "
+        "in keep the SLO where their latencies do, and their failures without the refused.",
+        markdown(OVERLOAD_HEADINGS, overload_lines(overload)),
+        *(f"{name} did not run: {row['refused']}" for name, row in overload["rows"].items() if row["refused"]),
+    ]
 
 
 HEADINGS = ("row", "scenario", "rules", "what the others saw")

@@ -13,9 +13,12 @@ from experiment.ask import ConfigError, load_config
 from experiment.setup import CHECKOUT, write_json
 from profiles.__main__ import SURVIVAL_GENERATED
 from profiles.points import Answer
+from profiles.survival import overload
 from profiles.survival.effects import effect, said
-from profiles.survival.evidence import KEPT, keep, read_evidence
-from profiles.survival.page import page, screen_lines
+from profiles.survival.evidence import KEPT, keep, keep_overload, read_evidence, read_overload
+from profiles.survival.overload import announce as announce_overload
+from profiles.survival.overload import of_those_let_in, overload_of
+from profiles.survival.page import overload_lines, page, screen_lines
 from profiles.survival.run import EVIDENCE, announce, faults_of
 from tests.conformance.rules.registry import RULES
 
@@ -56,8 +59,69 @@ def evidence(**row: Any) -> dict[str, Any]:
     }
 
 
+def past_the_ceiling(
+    limit: int | None, refused: int, failures: int, newest_p95_ms: float, **more: Any
+) -> dict[str, Any]:
+    """A point of 90 sessions as `run_point` gives it, read."""
+    limits = {"newest_p50_ms": 200, "newest_p95_ms": 350, "oldest_p50_ms": 1200, "oldest_p95_ms": 1650}
+    values = {"newest_p50_ms": 100.0, "newest_p95_ms": newest_p95_ms, "oldest_p50_ms": 1100.0, "oldest_p95_ms": 1400.0}
+    gates = [{"key": key, "limit": limit, "measured": values[key]} for key, limit in limits.items()]
+    gates += [{"key": "failure_ratio", "limit": 1e-5, "measured": 0.1}]
+    point = {
+        "sessions": 90,
+        "status": "FAIL",
+        "reasons": [],
+        "notes": [],
+        "gateway": None,
+        "gates": gates,
+        "load": {"refused": refused, "failures_total": failures, "partials": 1000},
+        **more,
+    }
+    return {"limit": limit, **of_those_let_in(point)}
+
+
+def overloaded() -> dict[str, Any]:
+    row = {
+        "refused": None,
+        "interpreter": {"tag": "3.14.7", "prefix": "somebody's own"},
+        "bracket": {"passed": 60, "failed": 62},
+        "points": [past_the_ceiling(None, 0, 3, 900.0), past_the_ceiling(60, 30, 30, 120.0)],
+    }
+    settings = {"timing": "quick", "factor": 1.5, "shapes": {"gil": "quota-0.1", "mt": "quota-0.1"}}
+    rows = {"gil": row, "mt": {"refused": "no such build"}}
+    return {key: evidence()[key] for key in ("started", "finished", "machine")} | {"settings": settings, "rows": rows}
+
+
+def test_those_let_in_are_judged_without_the_refused() -> None:
+    assert past_the_ceiling(60, 30, 30, 120.0)["kept"] is True
+    assert past_the_ceiling(60, 30, 30, 351.0)["kept"] is False
+    assert past_the_ceiling(60, 30, 31, 120.0)["kept"] is False  # one failed that was let in
+    assert past_the_ceiling(60, 30, 30, 120.0, status="INVALID")["kept"] is None
+    assert past_the_ceiling(60, 0, 0, 120.0, load=None)["kept"] is False
+
+
+def test_the_page_tells_what_a_limit_does_past_the_ceiling(tmp_path: Path) -> None:
+    assert overload_lines(overloaded()) == [
+        ["gil", "90", "no limit", "0", "3", "100 / 900", "1100 / 1400", "FAIL", "do not"],
+        ["gil", "90", "60", "30", "0", "100 / 120", "1100 / 1400", "FAIL", "keep the SLO"],
+    ]
+    text = page(evidence(), overloaded())
+    assert "gil on CPython 3.14.7, quota-0.1: confirmed 60 ↔ fails 62. Then 150 % of what passed" in text
+    assert "mt did not run: no such build" in text
+    write_json(tmp_path / overload.EVIDENCE, overloaded())
+    kept = keep_overload(tmp_path, tmp_path).read_text(encoding="utf-8")
+    assert "secret" not in kept
+    assert "somebody" not in kept
+    assert overload_lines(read_overload(tmp_path)) == overload_lines(overloaded())
+    write_json(tmp_path / overload.EVIDENCE, overloaded() | {"finished": False})
+    with pytest.raises(ConfigError, match="finished `make overload`"):
+        keep_overload(tmp_path, tmp_path)
+    with pytest.raises(ConfigError, match=r"expected rows of \[overload\], gil, drain, got nonesuch"):
+        overload_of(load_config(), ["nonesuch"])
+
+
 def test_the_page_has_a_cell_for_each_row_and_scenario() -> None:
-    text = page(evidence())
+    text = page(evidence(), overloaded())
     assert "| floods | 120 / 120 |" in text
     assert "| later | not reached |" in text
     assert "| drain | 3.14.7t | 5,000 | 50 | 0 | 1 | 1 → 2 |" in text
@@ -68,7 +132,7 @@ def test_the_page_has_a_cell_for_each_row_and_scenario() -> None:
 
 def test_a_rule_that_was_not_kept_is_named() -> None:
     floods = {**evidence()["rows"]["drain"]["scenarios"]["floods"], "kept": False, "said": ["FAIL a-rule late"]}
-    text = page(evidence(scenarios={"floods": floods}))
+    text = page(evidence(scenarios={"floods": floods}), overloaded())
     assert "| floods | **not kept**: 120 / 120 |" in text
     assert "- drain, floods: FAIL a-rule late" in text
 
@@ -95,8 +159,9 @@ def test_only_finished_runs_that_are_alike_are_kept_and_without_names(tmp_path: 
 
 def test_the_committed_page_is_what_the_committed_evidence_gives() -> None:
     prose = (CHECKOUT / "docs" / "findings" / "survival.md").read_text(encoding="utf-8")
-    assert prose == f"{SURVIVAL_GENERATED}\n\n{page(read_evidence())}"
+    assert prose == f"{SURVIVAL_GENERATED}\n\n{page(read_evidence(), read_overload())}"
     assert (CHECKOUT / KEPT).exists()
+    assert announce_overload(load_config(), overload_of(load_config(), None), Path("results")).startswith("2 rows × ")
 
 
 def test_every_scenario_is_of_rules_that_there_are() -> None:
