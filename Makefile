@@ -35,6 +35,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile soak faul
 #: PRUNE        remove runs begun more than so many days ago
 #: TARGET       ws://host:port of a gateway that already runs; none is started
 #: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
+#: RECEIVE      sender or gateway: whose CPUs do the kernel's work of receiving (the shape says)
 #: INFER_PORT   port the simulator is served on
 #: KEEP_ENV     environment variables that every process gets all the same: PYTHONMALLOC,LD_PRELOAD
 #: PROFILER     py-spy, remote, memray, sched, collector or forensics (remote)
@@ -50,7 +51,7 @@ known := $(shell sed -n 's/^$(hash): \([A-Z_]*\) .*/\1/p' Makefile)
 # These act on set-up, so every verb takes them.
 everywhere := PYTHON LAB_RETRY
 CAMPAIGN := TIMING RESULTS RESUME DRY_RUN KEEP_ENV
-SUBJECT := VARIANT SHAPE TARGET HARNESS INFER_PORT
+SUBJECT := VARIANT SHAPE TARGET HARNESS RECEIVE INFER_PORT
 
 # What changes every process is asked for at each call, not left behind in a shell.
 ifneq ($(origin KEEP_ENV),command line)
@@ -67,7 +68,7 @@ ladder.takes := $(SUBJECT) $(CAMPAIGN)
 ladder: ## find a variant's ceiling: confirmed, borderline, first solid fail
 	@$(LAB) harness -- -m experiment ladder $(options)
 
-compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER AA HARNESS RUNS $(CAMPAIGN)
+compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER AA HARNESS RECEIVE RUNS $(CAMPAIGN)
 compare: ## rows side by side, interleaved in time (VARIANTS); or stored runs (RUNS)
 	@$(LAB) harness -- -m experiment compare $(options)
 
@@ -84,12 +85,12 @@ conformance: ## the wire contract as a black box, one line per rule (VARIANT or 
 
 #= explain
 
-profile.takes := PROFILER VARIANT SHAPE TIMING SESSIONS HARNESS KEEP_ENV RESULTS
+profile.takes := PROFILER VARIANT SHAPE TIMING SESSIONS HARNESS RECEIVE KEEP_ENV RESULTS
 profile.needs = $(if $(SESSIONS),,SESSIONS=200; a profile is of one point)
 profile: ## flame graphs or scheduling of one point (SESSIONS), and what profiling it cost
 	@$(LAB) profiles -- -m profiles profile $(options)
 
-soak.takes := MINUTES VARIANT SHAPE SESSIONS HARNESS KEEP_ENV RESULTS
+soak.takes := MINUTES VARIANT SHAPE SESSIONS HARNESS RECEIVE KEEP_ENV RESULTS
 soak.needs = $(if $(SESSIONS),,SESSIONS=200; a soak is one point)
 soak: ## one long point (SESSIONS): do memory, descriptors, threads and latency stay flat
 	@$(LAB) profiles -- -m profiles soak $(options)

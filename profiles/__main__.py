@@ -29,6 +29,9 @@ VariantOption = Annotated[str | None, typer.Option(help="Row of experiments.toml
 ShapeOption = Annotated[str | None, typer.Option(help="What the gateway is given (SHAPE).")]
 SessionsOption = Annotated[str | None, typer.Option(help="How many sessions (SESSIONS).")]
 HarnessOption = Annotated[str | None, typer.Option(help="shared: the harness may share the gateway's cores.")]
+ReceiveOption = Annotated[
+    str | None, typer.Option(help="sender or gateway: whose CPUs do the work of receiving (RECEIVE).")
+]
 KeepEnvOption = Annotated[
     str | None, typer.Option(help="Environment variables that every process gets all the same (KEEP_ENV).")
 ]
@@ -46,6 +49,7 @@ def profile(
     timing: Annotated[str | None, typer.Option(help="full, quick or smoke (TIMING).")] = None,
     sessions: SessionsOption = None,
     harness: HarnessOption = None,
+    receive: ReceiveOption = None,
     keep_env: KeepEnvOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -59,6 +63,7 @@ def profile(
         timing,
         numbers(sessions),
         harness=harness,
+        receive=receive,
         keep_env=names(keep_env),
     )
     campaign = make_campaign(load_config(), ask, results)
@@ -76,6 +81,7 @@ def soak(
     shape: ShapeOption = None,
     sessions: SessionsOption = None,
     harness: HarnessOption = None,
+    receive: ReceiveOption = None,
     keep_env: KeepEnvOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -83,7 +89,16 @@ def soak(
     from profiles.soak.flat import HEADINGS
     from profiles.soak.run import run_soak, told
 
-    ask = Ask("soak", one(variant), one(shape), None, numbers(sessions), harness=harness, keep_env=names(keep_env))
+    ask = Ask(
+        "soak",
+        one(variant),
+        one(shape),
+        None,
+        numbers(sessions),
+        harness=harness,
+        receive=receive,
+        keep_env=names(keep_env),
+    )
     campaign = make_campaign(load_config(), ask, results)
     with Display() as display:
         folder, found = anyio.run(run_soak, campaign, minutes, display)
@@ -221,15 +236,26 @@ def publish_survival(
         list[Path] | None, typer.Option(help="Folder of a finished `make faults`; of several, all rows.")
     ] = None,
     overload: Annotated[Path | None, typer.Option(help="Folder of a finished `make overload`.")] = None,
+    soak: Annotated[list[Path] | None, typer.Option(help="Folders of finished `make soak`, all of them.")] = None,
 ) -> None:
-    """Keep the evidence of `make faults` and `make overload`, and write docs/findings/survival.md."""
-    from profiles.survival.evidence import keep, keep_overload, read_evidence, read_overload
+    """Keep the evidence of `make faults`, `make overload` and `make soak`, and write docs/findings/survival.md."""
+    from profiles.survival.evidence import (
+        keep,
+        keep_overload,
+        keep_soaks,
+        read_evidence,
+        read_overload,
+        read_soaks,
+    )
     from profiles.survival.page import page
 
     written = [keep(run)] if run else []
     written += [keep_overload(overload)] if overload else []
+    written += [keep_soaks(soak)] if soak else []
     prose = CHECKOUT / "docs" / "findings" / "survival.md"
-    prose.write_text(f"{SURVIVAL_GENERATED}\n\n{page(read_evidence(), read_overload())}", encoding="utf-8")
+    prose.write_text(
+        f"{SURVIVAL_GENERATED}\n\n{page(read_evidence(), read_overload(), read_soaks())}", encoding="utf-8"
+    )
     for path in (*written, prose):
         print(path.relative_to(CHECKOUT))
 

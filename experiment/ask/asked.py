@@ -30,6 +30,8 @@ class Ask:
     aa: bool | None = None
     """Whether the first row is run twice, so that a difference of nothing is seen."""
     harness: str | None = None
+    receive: str | None = None
+    """Instead of the shape's: "sender" or "gateway"."""
     infer_port: int | None = None
     keep_env: tuple[str, ...] | None = None
     """Variables of the user's environment that every role gets beside the usual ones."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from experiment.ask.schema import Config, ConfigError, Foreign, Shape, Timing, Variant
-from experiment.host import CpuPlan, Limits, ShapeRefused, cpu_plan, usable_cpus
+from experiment.ask.schema import Config, ConfigError, Foreign, Receive, Shape, Timing, Variant
+from experiment.host import CpuPlan, Limits, ShapeRefused, cannot_steer, cpu_plan, usable_cpus
 
 EXTERNAL = "external"
 BEFORE_AND_AFTER_S = 9.0
@@ -34,6 +34,7 @@ class Plan:
     """None for a gateway that is not ours to start."""
     shape_name: str
     shape: Shape | None
+    """With `receive` as it runs here."""
     timing_name: str
     timing: Timing
     sessions: tuple[int, ...]
@@ -42,6 +43,8 @@ class Plan:
     """None for an external gateway: the harness then takes any core."""
     target: Address | None
     infer_port: int
+    not_steered: str | None = None
+    """Why receive = gateway, which the shape or the person asked for, is not had here."""
     hold_stalled_s: float = 0.0
     """So long the load generator spares a session that stands still every time limit, so that it can be looked at."""
     scripted: bool = False
@@ -110,8 +113,9 @@ def plan_row(
     infer_port: int,
     *,
     harness_shared: bool,
+    receive: Receive | None = None,
 ) -> Plan:
-    """Of a row of ours. `sessions` counts for each thread, in a shape of threads.
+    """Of a row of ours. `sessions` counts for each thread, in a shape of threads; `receive` stands in for the shape's.
 
     Raises:
         ConfigError: a name that is not known.
@@ -120,19 +124,32 @@ def plan_row(
     variant, shape = config.variant(variant_name), config.shape(shape_name)
     if isinstance(variant, Variant):
         _check_threads(variant_name, variant, shape_name, shape)
+    cpus = cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=harness_shared, threads=shape.threads)
+    not_steered = None
+    if (receive or shape.receive) == "gateway":
+        not_steered = _not_steered(shape, cpus)
+        receive = "gateway" if not_steered is None else "sender"
     return Plan(
         config=config,
         variant_name=variant_name,
         variant=variant,
         shape_name=shape_name,
-        shape=shape,
+        shape=shape.model_copy(update={"receive": receive or "sender"}),
         timing_name=timing,
         timing=config.timing(timing),
         sessions=tuple(each * (shape.threads or 1) for each in sessions),
-        cpus=cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=harness_shared, threads=shape.threads),
+        cpus=cpus,
         target=None,
         infer_port=infer_port,
+        not_steered=not_steered,
     )
+
+
+def _not_steered(shape: Shape, cpus: CpuPlan) -> str | None:
+    """Why receiving is not the gateway's work at this shape; None where it is."""
+    if shape.mode == "quota":
+        return "a quota does not hold the kernel's soft interrupts"
+    return "the harness shares the gateway's CPUs" if cpus.shared else cannot_steer(cpus.gateway)
 
 
 def _check_threads(name: str, variant: Variant, shape_name: str, shape: Shape) -> None:

@@ -5,10 +5,11 @@ Everything behind this sees only what it returns.
 
 import os
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from experiment.ask.asked import NO_LADDER, Ask
 from experiment.ask.plan import EXTERNAL, Plan, external_plan, plan_row
-from experiment.ask.schema import Config, ConfigError, Ladder, VerbDefaults
+from experiment.ask.schema import Config, ConfigError, Ladder, Receive, VerbDefaults
 from experiment.host import ShapeRefused
 
 
@@ -64,13 +65,16 @@ def resolve(config: Config, ask: Ask) -> Resolved:
         plan = external_plan(config, timing, sessions, ask.target, infer_port)
         rows = [Row(EXTERNAL, EXTERNAL, EXTERNAL, plan, rounds, ladder)]
         return Resolved(config, ask, (EXTERNAL,), (EXTERNAL,), timing, tuple(rows))
+    receive = _receive(ask)
     pairs = [(variant, shape) for shape in shapes for variant in variants]
     rows = []
     shared = ask.harness == "shared"
     for variant, shape in pairs:
         label = variant if len(shapes) == 1 else f"{variant}@{shape}"
         try:
-            plan = plan_row(config, variant, shape, timing, sessions, infer_port, harness_shared=shared)
+            plan = plan_row(
+                config, variant, shape, timing, sessions, infer_port, harness_shared=shared, receive=receive
+            )
         except ShapeRefused as refused:
             if len(pairs) == 1:  # with or without its repeat
                 raise
@@ -97,6 +101,8 @@ def _check(ask: Ask, variants: tuple[str, ...], shapes: tuple[str, ...], rounds:
         raise ConfigError("TARGET is a gateway that already runs, VARIANT one to be started: give one of the two")
     if ask.target is not None and ask.shapes is not None:
         raise ConfigError("SHAPE cannot be given to a gateway that already runs (TARGET): leave one of the two out")
+    if ask.target is not None and ask.receive is not None:
+        raise ConfigError("RECEIVE cannot be given to a gateway that already runs (TARGET): leave one of the two out")
     if ask.harness not in (None, "shared"):
         raise ConfigError(f"HARNESS: expected 'shared' or nothing, got {ask.harness!r}")
     for name, given in (("VARIANTS", variants), ("SHAPE", shapes)):
@@ -106,6 +112,16 @@ def _check(ask: Ask, variants: tuple[str, ...], shapes: tuple[str, ...], rounds:
         raise ConfigError(f"KEEP_ENV: expected variables that are set, {', '.join(unset)} is not: export it first")
     if rounds < 1:
         raise ConfigError(f"ROUNDS: expected a number of at least 1, got {rounds}")
+
+
+def _receive(ask: Ask) -> Receive | None:
+    known: tuple[Receive, ...] = get_args(Receive)
+    for name in known:
+        if ask.receive == name:
+            return name
+    if ask.receive is not None:
+        raise ConfigError(f"RECEIVE: expected {' or '.join(known)}, got {ask.receive!r}")
+    return None
 
 
 def _ladder(config: Config, ask: Ask, of_verb: VerbDefaults) -> Ladder | None:

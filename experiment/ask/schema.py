@@ -99,6 +99,11 @@ class Timing(_Table):
         return _options(self)
 
 
+Receive = Literal["sender", "gateway"]
+"""Whose CPUs do the kernel's work of receiving. On plain loopback the sender's do; "gateway": the gateway's, as with a
+network card, where that can be had (PROTOCOL, "Who pays for receiving")."""
+
+
 class Shape(_Table):
     """What the gateway is given; with `threads`, what each of its serving threads is given, on a CPU of its own."""
 
@@ -107,6 +112,7 @@ class Shape(_Table):
     memory_mib: Count
     period_ms: Positive | None = None
     threads: Count | None = None
+    receive: Receive = "sender"
 
     @property
     def total_vcpus(self) -> float:
@@ -124,6 +130,10 @@ class Shape(_Table):
             raise ValueError("period_ms: expected the CFS period in ms for mode quota, got none")
         if self.mode == "cpuset" and (self.period_ms is not None or self.vcpus != int(self.vcpus)):
             raise ValueError("mode cpuset takes whole vcpus and no period_ms")
+        if self.receive == "gateway" and self.mode == "quota":
+            raise ValueError(
+                "receive: expected sender for mode quota, which does not hold soft interrupts, got gateway"
+            )
         if self.mode == "cpuset" and self.threads is not None:
             raise ValueError("threads: only a quota can be given to each thread")
 

@@ -35,6 +35,7 @@ def experiment(
     sessions: options.Sessions = None,
     target: options.Target = None,
     harness: options.Harness = None,
+    receive: options.Receive = None,
     infer_port: options.InferPort = None,
     keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
@@ -52,6 +53,7 @@ def experiment(
         numbers(sessions),
         target=target,
         harness=harness,
+        receive=receive,
         infer_port=infer_port,
         keep_env=names(keep_env),
     )
@@ -64,6 +66,7 @@ def ladder(
     timing: options.Timing = None,
     target: options.Target = None,
     harness: options.Harness = None,
+    receive: options.Receive = None,
     infer_port: options.InferPort = None,
     keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
@@ -78,6 +81,7 @@ def ladder(
         timing,
         target=target,
         harness=harness,
+        receive=receive,
         infer_port=infer_port,
         keep_env=names(keep_env),
     )
@@ -93,6 +97,7 @@ def compare(
     ladder: options.Ladder = None,
     aa: options.AA = False,
     harness: options.Harness = None,
+    receive: options.Receive = None,
     runs: options.Runs = None,
     keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
@@ -118,6 +123,7 @@ def compare(
         ladder=ladder,
         aa=aa or None,
         harness=harness,
+        receive=receive,
         keep_env=names(keep_env),
     )
     _carry_out(config, ask, results, resume, dry_run=dry_run)

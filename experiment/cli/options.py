@@ -27,6 +27,10 @@ Target = Annotated[
 Harness = Annotated[
     str | None, typer.Option(help="shared: let the harness share the gateway's cores; gives no ceiling (HARNESS).")
 ]
+Receive = Annotated[
+    str | None,
+    typer.Option(help="sender or gateway: whose CPUs do the work of receiving (RECEIVE).", show_default="the shape's"),
+]
 InferPort = Annotated[
     int | None,
     typer.Option(

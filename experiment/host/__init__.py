@@ -5,11 +5,13 @@ from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
 from experiment.host.contents import contents
 from experiment.host.core_speed import PAUSE_S, core_speed
+from experiment.host.cores import CoresReading, busy_between, notable, read_cores
 from experiment.host.cpus import steal_share, steal_ticks
 from experiment.host.environment import RoleEnvironment, role_environment
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
 from experiment.host.machine import CpuPlan, cpu_plan, facts, raise_descriptor_limit, usable_cpus
+from experiment.host.network import CannotSteer, Network, cannot_steer
 from experiment.host.processes import Command, Exit, Role
 from experiment.host.procfs import named_threads
 from experiment.host.registry import Run, clean_leftovers
@@ -19,13 +21,16 @@ from experiment.host.threads import ThreadTimes, thread_times, times_between
 __all__ = [
     "PAUSE_S",
     "AffinityGroup",
+    "CannotSteer",
     "CgroupHost",
     "Command",
+    "CoresReading",
     "CpuPlan",
     "Exit",
     "Group",
     "GroupStuck",
     "Limits",
+    "Network",
     "OuterQuota",
     "Role",
     "RoleEnvironment",
@@ -36,6 +41,8 @@ __all__ = [
     "Snapshot",
     "ThreadTimes",
     "Usage",
+    "busy_between",
+    "cannot_steer",
     "clean_leftovers",
     "contents",
     "core_speed",
@@ -44,7 +51,9 @@ __all__ = [
     "facts",
     "make_group",
     "named_threads",
+    "notable",
     "raise_descriptor_limit",
+    "read_cores",
     "role_environment",
     "steal_share",
     "steal_ticks",

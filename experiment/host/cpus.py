@@ -11,8 +11,8 @@ from experiment.host.procfs import read_bytes
 
 SYSTEM = Path("/sys/devices/system/cpu")
 STAT = Path("/proc/stat")
-_TIMES = 8
-"""Columns of /proc/stat that add up: user, nice, system, idle, iowait, irq, softirq, steal. Guest time is in user."""
+_TIMES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+"""Columns of /proc/stat that add up. Guest time is in user."""
 
 
 def governor(cpus: Collection[int], system: Path = SYSTEM) -> str | None:
@@ -36,16 +36,20 @@ def sibling_groups(cpus: Collection[int], system: Path = SYSTEM) -> list[list[in
     return [list(group) for group in sorted(groups) if len(group) > 1]
 
 
-def steal_ticks(cpus: Collection[int], stat: Path = STAT) -> dict[int, tuple[int, int]] | None:
-    """Of each CPU, since the machine started: ticks that the hypervisor gave to others though it had work, and all."""
+def cpu_ticks(cpus: Collection[int], stat: Path = STAT) -> dict[int, dict[str, int]]:
+    """Of each CPU, since the machine started: clock ticks by what they were spent on (proc_stat(5))."""
     found = {}
     for line in (read_bytes(str(stat)) or b"").decode().splitlines():
         name, *words = line.split()
         number = name.removeprefix("cpu")
-        if number.isdecimal() and int(number) in cpus and len(words) >= _TIMES:
-            ticks = [int(word) for word in words[:_TIMES]]
-            found[int(number)] = (ticks[-1], sum(ticks))
-    return found or None
+        if number.isdecimal() and int(number) in cpus and len(words) >= len(_TIMES):
+            found[int(number)] = {key: int(word) for key, word in zip(_TIMES, words, strict=False)}
+    return found
+
+
+def steal_ticks(cpus: Collection[int], stat: Path = STAT) -> dict[int, tuple[int, int]] | None:
+    """Of each CPU, since the machine started: ticks that the hypervisor gave to others though it had work, and all."""
+    return {cpu: (ticks["steal"], sum(ticks.values())) for cpu, ticks in cpu_ticks(cpus, stat).items()} or None
 
 
 def steal_share(

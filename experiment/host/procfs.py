@@ -55,14 +55,17 @@ class ProcessId:
 
 @dataclass(frozen=True)
 class ProcessStat:
-    """One /proc/<pid>/stat (proc_pid_stat(5)); times in clock ticks."""
+    """One /proc/<pid>/stat, or that of a thread (proc_pid_stat(5)); times in clock ticks."""
 
     pid: int
+    name: str
     state: str
     session: int
     user_ticks: int
     system_ticks: int
     start_ticks: int
+    cpu: int
+    """The one that it last ran on."""
 
     @property
     def id(self) -> ProcessId:
@@ -97,18 +100,32 @@ def read_table(path: str) -> dict[str, int]:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    raw = read_bytes(f"/proc/{pid}/stat")
+    return _stat(read_bytes(f"/proc/{pid}/stat"))
+
+
+def _stat(raw: bytes | None) -> ProcessStat | None:
     if not raw:
         return None
-    # The command name may hold spaces and brackets: count fields from the last bracket.
-    fields = raw[raw.rindex(b")") + 2 :].split()
-    return ProcessStat(pid, fields[0].decode(), int(fields[3]), int(fields[11]), int(fields[12]), int(fields[19]))
+    number, _, rest = raw.partition(b" (")
+    name, _, rest = rest.rpartition(b") ")  # it may hold spaces and brackets itself
+    fields = rest.split()
+    session, user, system, start, cpu = (int(fields[place]) for place in (3, 11, 12, 19, 36))
+    return ProcessStat(
+        int(number), name.decode(errors="replace"), fields[0].decode(), session, user, system, start, cpu
+    )
 
 
 def all_stats() -> Iterator[ProcessStat]:
     for name in os.listdir("/proc"):
         if name.isdigit() and (stat := read_stat(int(name))) is not None:
             yield stat
+
+
+def thread_stats() -> Iterator[tuple[int, ProcessStat]]:
+    """Every thread of the machine that can be seen, each with its process."""
+    for path in glob.iglob("/proc/[0-9]*/task/*/stat"):
+        if (stat := _stat(read_bytes(path))) is not None:
+            yield int(path.split("/")[2]), stat
 
 
 def named_threads(pids: Iterable[int], prefix: str) -> list[int]:

@@ -8,14 +8,14 @@ from experiment.report.comparison import HEADINGS, compare
 from experiment.report.costs import Spread
 from experiment.report.figures import latency_figure
 from experiment.report.statistics import failure_rate
-from experiment.report.tables import markdown, number_text, pair_text, rate_text, resolution_note
+from experiment.report.tables import cost_text, markdown, number_text, pair_text, rate_text, resolution_note
 from experiment.store import Point, StoredRow, StoredRun, kept_environment
 
 COLUMNS = (
     *("row", "interpreter", "shape", "timing", "sessions", "purpose", "verdict", "newest_p50_ms", "newest_p95_ms"),
     *("oldest_p50_ms", "oldest_p95_ms", "partials", "failures", "failure_rate_low", "failure_rate_high"),
     *("resolves_limit", "gateway_us_per_session_second", "gateway_rss_bytes_max", "send_lateness_p99_ms"),
-    *("simulator_overshoot_p99_ms", "reasons"),
+    *("simulator_overshoot_p99_ms", "reasons", "receive", "all_in_us_per_session_second"),
 )
 POINT_HEADINGS = (
     *("row", "sessions", "verdict", "newest p50/p95 ms", "oldest p50/p95 ms", "failures", "rate, 95 %, in 100 000"),
@@ -29,7 +29,8 @@ def title(run: StoredRun) -> str:
     tags = sorted({row.interpreter for row in run.rows if row.interpreter != "–"})
     on = f"CPython {', '.join(tags)}" if tags else "verdict external"
     kept = [f"{name}={value}" for name, value in kept_environment(run.manifest).items()]
-    return " · ".join([rows, *run.shapes, run.timing, on, *kept])
+    receive = [f"receive = {' and '.join(run.receives)}"] if run.receives else []
+    return " · ".join([rows, *run.shapes, *receive, run.timing, on, *kept])
 
 
 def figures(run: StoredRun) -> list[dict[str, Any]]:
@@ -62,6 +63,8 @@ def _figures(run: StoredRun, row: StoredRow, point: Point) -> dict[str, Any]:
         "send_lateness_p99_ms": gates.get("send_lateness_p99_ms"),
         "simulator_overshoot_p99_ms": gates.get("simulator_overshoot_p99_ms"),
         "reasons": "; ".join(point.reasons),
+        "receive": row.facts["shape"].get("receive", "sender"),
+        "all_in_us_per_session_second": point.all_in_us,
     }
 
 
@@ -107,7 +110,7 @@ def point_lines(run: StoredRun) -> list[list[str]]:
             *(pair_text(each) for each in (point.load.newest_ms, point.load.oldest_ms)),
             number_text(point.load.failures_total, "d"),
             rate_text(point.load, run.slo.failure_ratio),
-            number_text(point.cost_us, ".0f"),
+            cost_text(point, ", all-in "),
             "; ".join(point.reasons),
         ]
         for row in run.rows

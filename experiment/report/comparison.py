@@ -66,7 +66,7 @@ class Comparison:
             (
                 name,
                 row.interpreter,
-                _text(Spread.of(list(self.costs(row).values())), 0),
+                self._cost(row),
                 "1" if row is base else self._ratio(row, base),
                 "–" if row.bracket is None else str(row.bracket),
                 "1" if row is base else _interval(row, base),
@@ -75,6 +75,12 @@ class Comparison:
             )
             for name, row in zip(self.names, self.rows, strict=True)
         ]
+
+    def _cost(self, row: StoredRow) -> str:
+        """Of the gateway's group, and all-in where that is known."""
+        all_in = Spread.of(list(self.costs(row, all_in=True).values()))
+        own = _text(Spread.of(list(self.costs(row).values())), 0)
+        return own if all_in is None else f"{own}; all-in {all_in.text(0)}"
 
     def _ratio(self, row: StoredRow, base: StoredRow | None) -> str:
         """Of a row's cost to the first's, and beside it what the first's to itself came out as."""
@@ -118,9 +124,9 @@ class Comparison:
         """By run: what stands for its name where columns are narrow."""
         return {run: number for number, run in enumerate(dict.fromkeys(self.runs), 1)}
 
-    def costs(self, row: StoredRow) -> dict[str, float]:
+    def costs(self, row: StoredRow, *, all_in: bool = False) -> dict[str, float]:
         """µs per session-second, by round."""
-        return {} if self.sessions is None else by_round(row.points, self.sessions * _threads(row))
+        return {} if self.sessions is None else by_round(row.points, self.sessions * _threads(row), all_in=all_in)
 
     def ratios(self, row: StoredRow, base: StoredRow | None) -> list[float]:
         """Of a row's cost to another's."""

@@ -45,12 +45,13 @@ class Spread:
         return f"{self.median:.{digits}f} ({self.low:.{digits}f}–{self.high:.{digits}f}, n={self.count})"
 
 
-def by_round(points: Sequence[Point], sessions: int) -> dict[str, float]:
+def by_round(points: Sequence[Point], sessions: int, *, all_in: bool = False) -> dict[str, float]:
     """µs per session-second of the valid listed points with so many sessions, by slot."""
     return {
-        point.purpose: point.cost_us
+        point.purpose: cost
         for point in points
-        if point.sessions == sessions and point.status != "INVALID" and point.is_listed and point.cost_us is not None
+        if point.sessions == sessions and point.status != "INVALID" and point.is_listed
+        if (cost := point.all_in_us if all_in else point.cost_us) is not None
     }
 
 

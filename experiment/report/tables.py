@@ -16,7 +16,13 @@ WIDEST_NAME = 44
 """A first column up to this is never folded."""
 _STYLES = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
 _POINT_HEADINGS = (
-    *("newest\np50/p95 ms", "oldest\np50/p95 ms", "failures", "rate, 95 %,\nin 100 000", "µs per\nsession-s"),
+    *(
+        "newest\np50/p95 ms",
+        "oldest\np50/p95 ms",
+        "failures",
+        "rate, 95 %,\nin 100 000",
+        "µs per session-s:\ngateway/all-in",
+    ),
     "harness p99:\nlate/overshoot",
 )
 
@@ -38,6 +44,12 @@ def number_text(value: float | None, form: str, missing: str = "–") -> str:
     return missing if value is None else format(value, form)
 
 
+def cost_text(point: Point, between: str) -> str:
+    """µs per session-second of the gateway's group; all-in after it, where that is known."""
+    all_in = [] if point.all_in_us is None else [f"{point.all_in_us:.0f}"]
+    return between.join([number_text(point.cost_us, ".0f"), *all_in])
+
+
 def points_table(title: str, points: Sequence[Point], failure_ratio: float) -> Table:
     """One line per point, in the order they ran. `failure_ratio` is the SLO's. Reasons: `reason_lines`."""
     table = _table(title)
@@ -54,7 +66,7 @@ def points_table(title: str, points: Sequence[Point], failure_ratio: float) -> T
             pair_text(point.load.oldest_ms),
             number_text(point.load.failures_total, "d") + stalled,
             rate_text(point.load, failure_ratio),
-            number_text(point.cost_us, ".0f", NOT_OBSERVED if point.gateway is None else "–"),
+            NOT_OBSERVED if point.gateway is None else cost_text(point, " / "),
             " / ".join(number_text(gate.measured, ".1f") for gate in point.harness) or "–",
         )
     return table

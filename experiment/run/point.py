@@ -11,16 +11,28 @@ import anyio
 import anyio.to_thread
 
 from experiment.ask import Plan
-from experiment.host import AffinityGroup, Role, RoleGroup, Run, Sampler, Snapshot, core_speed, usable_cpus
+from experiment.host import (
+    AffinityGroup,
+    CoresReading,
+    Role,
+    RoleGroup,
+    Run,
+    Sampler,
+    Snapshot,
+    busy_between,
+    core_speed,
+    notable,
+    read_cores,
+    usable_cpus,
+)
 from experiment.run.launch import Launch
-from experiment.run.probe import ProbeError, get_json
+from experiment.run.probe import ProbeError
 from experiment.run.progress import Stage
-from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand
+from experiment.run.stand import HARNESS_PYTHON, Stand
 from experiment.run.surroundings import Surroundings
 from experiment.run.verdict import judge
 from experiment.setup import read_json, write_json
 from experiment.store import PointFolder
-from simulator.port import free_port
 
 Observer = Callable[[str, Mapping[str, Role]], Awaitable[None]]
 """Looks on from outside: told each phase as it begins ("ramp", "warmup", "measure", "drain"), once when sessions stand
@@ -51,8 +63,8 @@ async def run_point(
     speed = None
     if plan.cpus is not None:
         speed = await anyio.to_thread.run_sync(core_speed, HARNESS_PYTHON, max(plan.cpus.gateway))
-    async with Stand(run, plan, launch, folder.logs) as stand:
-        infer_port = plan.infer_port if plan.target else free_port()
+    async with Stand(run, plan, launch, folder.logs, steered=True) as stand:
+        infer_port = plan.infer_port if plan.target else stand.free_port()
         stage.update("starting")
         roles = {"simulator": await stand.simulator(infer_port)}
         if plan.target is None:
@@ -62,7 +74,11 @@ async def run_point(
         roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
         cpus = usable_cpus() if plan.cpus is None else plan.cpus.gateway | plan.cpus.harness
         surroundings = Surroundings(run.host.quotas, cpus)
-        watch = _Watch(roles, plan, sessions, folder, infer_port, stage, observer, surroundings)
+
+        async def simulator_figures() -> dict[str, Any]:
+            return await stand.get_json(infer_port, "/stats")
+
+        watch = _Watch(roles, plan, sessions, folder, simulator_figures, stage, observer, surroundings)
         watch.harness_faults += lost_groups(run.host.writable, [role.group for role in roles.values()])
         await watch.follow()
         return _summarise(plan, sessions, folder, watch, speed)
@@ -84,7 +100,7 @@ class _Watch:
         plan: Plan,
         sessions: int,
         folder: PointFolder,
-        infer_port: int,
+        simulator_figures: Callable[[], Awaitable[dict[str, Any]]],
         stage: Stage,
         observer: Observer | None,
         surroundings: Surroundings,
@@ -94,6 +110,8 @@ class _Watch:
         self.gateway_faults: list[str] = []
         self.harness_faults: list[str] = []
         self.marks: dict[str, dict[str, Snapshot]] = {}
+        self.cores: dict[str, CoresReading] = {}
+        """The gateway's CPUs as each phase began; none where they are not known, or the harness runs on them too."""
         self.simulator: dict[str, Any] | None = None
         """Its figures when the load had ended; None where it did not answer."""
         self.sampler = Sampler(groups, folder.resources)
@@ -101,7 +119,7 @@ class _Watch:
         self._roles = roles
         self._plan = plan
         self._sessions = sessions
-        self._infer_port = infer_port
+        self._simulator_figures = simulator_figures
         self._stage = stage
         self._observer = observer
 
@@ -140,7 +158,7 @@ class _Watch:
         """Its figures of the load, before the check of every partial takes the core that it shares with the load
         generator: an overloaded gateway goes on asking it for seconds after the last session has ended."""
         with suppress(ProbeError):
-            self.simulator = await get_json(LOOPBACK, self._infer_port, "/stats")
+            self.simulator = await self._simulator_figures()
 
     async def _observe(self, phase: str) -> None:
         if self._observer is None:
@@ -160,9 +178,15 @@ class _Watch:
             self._phase = event["phase"]
             self.surroundings.mark(self._phase)
             self.marks[self._phase] = {name: self.sampler.snapshot(name) for name in self._roles}
+            self._mark_cores()
             self._stage.update(self._phase)
         else:
             self._stage.update(self._phase, self._live(event))
+
+    def _mark_cores(self) -> None:
+        cpus, gateway = self._plan.cpus, self._roles.get("gateway")
+        if cpus is not None and gateway is not None and not cpus.gateway & cpus.harness:
+            self.cores[self._phase] = read_cores(cpus.gateway, gateway.group.pids())
 
     _phase = "ramp"
     _saw_stall = False
@@ -184,6 +208,11 @@ class _Watch:
                 words.append(f"gateway {(now.cpu_us - before.cpu_us) / 1e6 / (now.at_s - before.at_s):.2f} CPU")
             self._last_gateway = now
         return " · ".join(words)
+
+    def busy(self) -> dict[str, Any] | None:
+        """What the gateway's CPUs did in the measured window, whoever it was for (`busy_between`)."""
+        first, last = self.cores.get("measure"), self.cores.get("drain")
+        return None if first is None or last is None else busy_between(first, last)
 
     def windows(self) -> dict[str, dict[str, float | int | None]]:
         """What each role used from the start of the measured window to its end; empty if that was not reached."""
@@ -207,18 +236,21 @@ def _summarise(
     windows = watch.windows()
     refused = 0 if load is None else load["refused"]
     let_in = sessions - refused
+    busy = watch.busy()
     gateway = None
     if plan.target is None:
         window = windows.get("gateway", {})
-        cpu_us = window.get("cpu_us")
+        cpu_us, wall_s = window.get("cpu_us"), window.get("wall_s") or 1
+        busy_us = None if busy is None else busy["busy_s"] * 1e6
         gateway = {
-            "us_per_session_second": cpu_us / (let_in * (window["wall_s"] or 1))
-            if cpu_us is not None and let_in
-            else None,
-            "cpu": None if cpu_us is None else cpu_us / 1e6 / (window["wall_s"] or 1),
+            "us_per_session_second": cpu_us / (let_in * wall_s) if cpu_us is not None and let_in else None,
+            "all_in_us_per_session_second": busy_us / (let_in * wall_s) if busy_us is not None and let_in else None,
+            "cpu": None if cpu_us is None else cpu_us / 1e6 / wall_s,
             "rss_bytes_max": window.get("rss_bytes_max"),
         }
-    notes = [*watch.notes, *watch.surroundings.notes()]
+    notes = [*watch.notes, *watch.surroundings.notes(), *notable(busy)]
+    if plan.not_steered is not None:
+        notes.append(f"receive = sender, though gateway was wanted: {plan.not_steered}")
     if refused:
         notes.append(f"the gateway was full for {refused} of {sessions} sessions; its cost is of the {let_in} let in")
     if plan.hold_stalled_s:
@@ -235,6 +267,7 @@ def _summarise(
         "simulator": watch.simulator,
         "gateway": gateway,
         "window": windows,
+        "cores": busy,
         "core_speed": speed,
         "outer_quotas": watch.surroundings.outer_quotas(),
         "steal_share": watch.surroundings.steal_share(),

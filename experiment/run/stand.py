@@ -2,15 +2,15 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from experiment.ask import Address, Foreign, Plan
-from experiment.host import Command, Limits, Role, Run, ShapeRefused, named_threads
+from experiment.host import Command, Limits, Network, Role, Run, ShapeRefused, named_threads
 from experiment.run.launch import Launch
-from experiment.run.probe import wait_healthy
+from experiment.run.probe import get_json, wait_healthy
 from experiment.setup import CHECKOUT
 from simulator.port import free_port
 
@@ -26,16 +26,25 @@ HARNESS_PYTHON = Path(sys.executable)
 
 
 class Stand:
-    """The roles of one point, or of the conformance suite. Leaving it ends them all, groups included."""
+    """The roles of one point, or of the conformance suite. Leaving it ends them all, groups included.
 
-    def __init__(self, run: Run, plan: Plan, launch: Launch | None, logs: Path) -> None:
+    `steered`: whether they live in a network of their own where the shape says `receive = gateway`; else they are on
+    the machine's loopback, which everybody reaches."""
+
+    def __init__(self, run: Run, plan: Plan, launch: Launch | None, logs: Path, *, steered: bool = False) -> None:
         self._run = run
         self._plan = plan
         self._launch = launch
         self._logs = logs
+        self._steered = steered and plan.shape is not None and plan.shape.receive == "gateway"
+        self._network: Network | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        """Raises ShapeRefused."""
+        if self._steered and self._plan.cpus is not None:
+            self._network = Network(self._plan.cpus.gateway)
+            self._stack.callback(self._network.close)
         return self
 
     async def __aexit__(
@@ -56,9 +65,23 @@ class Stand:
         """Start one role; its log is `<logs>/<role>.log`. `env` comes on top of what every role gets."""
         log = self._logs / f"{role}.log"
         command = Command(argv, cwd=CHECKOUT, log=log, env=env or {}, pipe_stdout=pipe_stdout, stop=stop)
-        started = self._run.start(command, self._run.group(role, limits))
+        group = self._run.group(role, limits)
+        with self._entered():
+            started = self._run.start(command, group)
         self._stack.push_async_callback(started.stop, STOP_S)
         return started
+
+    def _entered(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._network is None else self._network.entered()
+
+    def free_port(self) -> int:
+        """One that nobody listens on where the roles live."""
+        with self._entered():
+            return free_port()
+
+    async def get_json(self, port: int, path: str) -> dict[str, Any]:
+        """What a role of ours says. Raises ProbeError."""
+        return await get_json(LOOPBACK, port, path, self._network)
 
     async def simulator(self, port: int) -> Role:
         """The inference server, healthy on `port`. Raises ProbeError when it does not get there."""
@@ -72,19 +95,19 @@ class Stand:
             ],
             self._plan.harness_limits,
         )
-        await _healthy(role, Address(LOOPBACK, port), SIMULATOR_START_S)
+        await self._healthy(role, Address(LOOPBACK, port), SIMULATOR_START_S)
         return role
 
     async def gateway(self, inference_port: int) -> tuple[Role, Address]:
         """The row's gateway, healthy. Raises ProbeError when it does not get there."""
         if self._launch is None:
             raise ValueError("an external gateway is not ours to start")
-        address = Address(LOOPBACK, free_port())
+        address = Address(LOOPBACK, self.free_port())
         argv, env = self._launch.command(address.port, f"http://{LOOPBACK}:{inference_port}", self._plan.vcpus)
         row = self._launch.row
         stop = row.stop if isinstance(row, Foreign) else None
         role = self.start("gateway", argv, self._plan.gateway_limits, env=env, stop=stop)
-        await _healthy(role, address, GATEWAY_START_S, self._launch.health)
+        await self._healthy(role, address, GATEWAY_START_S, self._launch.health)
         self._place_threads(role)
         return role, address
 
@@ -130,10 +153,9 @@ class Stand:
             pipe_stdout=True,
         )
 
+    async def _healthy(self, role: Role, address: Address, limit_s: float, path: str = "/health") -> None:
+        def ended() -> str | None:
+            exit_ = role.exited()
+            return None if exit_ is None else str(exit_)
 
-async def _healthy(role: Role, address: Address, limit_s: float, path: str = "/health") -> None:
-    def ended() -> str | None:
-        exit_ = role.exited()
-        return None if exit_ is None else str(exit_)
-
-    await wait_healthy(address.host, address.port, limit_s, ended, path)
+        await wait_healthy(address.host, address.port, limit_s, ended, path, self._network)

@@ -92,8 +92,8 @@ def kept_environment(run: Manifest) -> dict[str, str]:
 
 
 def _shapes(run: Manifest) -> dict[str, Any]:
-    """Of runs with several shapes the same set is asked for."""
-    return {row["shape"]["name"]: row["shape"] for row in run["rows"].values()}
+    """Of runs with several shapes the same set is asked for. An older run does not say who receives: the sender."""
+    return {row["shape"]["name"]: {"receive": "sender", **row["shape"]} for row in run["rows"].values()}
 
 
 def _interpreter(

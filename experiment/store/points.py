@@ -51,6 +51,8 @@ class Gateway:
     """What the gateway used in the measured window."""
 
     us_per_session_second: float | None
+    all_in_us_per_session_second: float | None
+    """All that ran on its CPUs, soft interrupts and others included; None where the harness ran there too."""
     cpu: float | None
     """vCPUs."""
     rss_bytes_max: int | None
@@ -80,6 +82,11 @@ class Point:
         return None if self.gateway is None else self.gateway.us_per_session_second
 
     @property
+    def all_in_us(self) -> float | None:
+        """CPU of everything that ran on the gateway's CPUs, in µs per session-second."""
+        return None if self.gateway is None else self.gateway.all_in_us_per_session_second
+
+    @property
     def is_listed(self) -> bool:
         """Whether it was asked for, and not chosen by a ladder."""
         return self.purpose.startswith("listed")
@@ -98,7 +105,12 @@ class Point:
             load=Load.of(stored.get("load")),
             gateway=None
             if gateway is None
-            else Gateway(gateway.get("us_per_session_second"), gateway.get("cpu"), gateway.get("rss_bytes_max")),
+            else Gateway(
+                gateway.get("us_per_session_second"),
+                gateway.get("all_in_us_per_session_second"),
+                gateway.get("cpu"),
+                gateway.get("rss_bytes_max"),
+            ),
             core_speed=stored.get("core_speed"),
             stored=stored,
         )

@@ -74,6 +74,12 @@ class StoredRun:
         return tuple(dict.fromkeys(row.facts["shape"]["name"] for row in self.rows))
 
     @property
+    def receives(self) -> tuple[str, ...]:
+        """Who pays for receiving, as its rows say it, each once; older runs say nothing, and there the sender does."""
+        said = (row.facts["shape"].get("receive") for row in self.rows)
+        return tuple(dict.fromkeys(receive for receive in said if receive is not None))
+
+    @property
     def stem(self) -> str:
         """A name without a date: verb or row, shapes, timing."""
         rows = self.rows[0].name if len(self.rows) == 1 else f"{self.manifest['verb']}-{len(self.rows)}-rows"

@@ -203,7 +203,9 @@ def _summary(turn: Turn) -> str:
 async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder, display: Display) -> dict[str, Any]:
     cliff = cliff_of(config)
     about = {"variant": wanted.variant, "timing": wanted.timing, "shape": cliff.shape, "sessions": cliff.sessions}
-    ask = Ask("cliff", (wanted.variant,), (cliff.shape,), wanted.timing, (cliff.sessions,), harness="shared")
+    ask = Ask(
+        "cliff", (wanted.variant,), (cliff.shape,), wanted.timing, (cliff.sessions,), harness="shared", receive="sender"
+    )
     try:
         plan = replace(resolve_one(config, ask), hold_stalled_s=HOLD_STALLED_S)
         if plan.variant is None:

@@ -210,7 +210,10 @@ async def _reproduce(run: Run, python: Path, folder: RunFolder, display: Display
 def _plan(config: Config, wanted: Wanted) -> Plan:
     timing = collector_of(config).timing
     return resolve_one(
-        config, Ask("collector", (wanted.row,), (wanted.shape,), timing, (wanted.sessions,), harness="shared")
+        config,
+        Ask(
+            "collector", (wanted.row,), (wanted.shape,), timing, (wanted.sessions,), harness="shared", receive="sender"
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""The evidence of `make faults` and `make overload` in compact form, kept in notebooks/findings/. Judges nothing."""
+"""The evidence of `make faults`, `make overload` and `make soak` in compact form, kept in notebooks/findings/."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from profiles.survival.run import EVIDENCE
 
 KEPT = Path("notebooks") / "findings" / "survival.json"
 KEPT_OVERLOAD = Path("notebooks") / "findings" / "overload.json"
+KEPT_SOAKS = Path("notebooks") / "findings" / "soak.json"
 
 
 def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,4 +69,32 @@ def read_overload(root: Path = CHECKOUT) -> dict[str, Any]:
     evidence = read_json(root / KEPT_OVERLOAD)
     if evidence is None:
         raise ConfigError(f"{KEPT_OVERLOAD}: expected the evidence of `make overload`; run it, then publish it")
+    return evidence
+
+
+def keep_soaks(runs: Sequence[Path], root: Path = CHECKOUT) -> Path:
+    """Write compact evidence of finished soaks, in this order. Raises ConfigError where one is none."""
+    kept = []
+    for run in runs:
+        soak, manifest = read_json(run / "soak.json"), read_json(run / "manifest.json")
+        if soak is None or manifest is None:
+            raise ConfigError(f"{run}: expected the folder of a finished `make soak`")
+        ((name, row),) = manifest["rows"].items()
+        row = {
+            "name": name,
+            "shape": row["shape"],
+            "variant": row["variant"],
+            "interpreter": interpreter_kept(row["interpreter"]),
+        }
+        machine = machine_kept(manifest["machine"])
+        kept.append({"started": manifest["started"], "machine": machine, "row": row, **soak})
+    write_json(root / KEPT_SOAKS, {"soaks": kept})
+    return root / KEPT_SOAKS
+
+
+def read_soaks(root: Path = CHECKOUT) -> dict[str, Any]:
+    """Raises ConfigError where there is none."""
+    evidence = read_json(root / KEPT_SOAKS)
+    if evidence is None:
+        raise ConfigError(f"{KEPT_SOAKS}: expected the evidence of `make soak`; run it, then publish it")
     return evidence

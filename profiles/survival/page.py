@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiment.report import markdown
+from profiles.cliff.hazard import PoissonRate
+from profiles.soak.flat import FLAT_SHARE
 from profiles.survival.effects import LATE_MS, SETTLE_S, said
 
 Evidence = Mapping[str, Any]
 
 
-def page(evidence: Evidence, overload: Evidence) -> str:
+def page(evidence: Evidence, overload: Evidence, soaks: Evidence) -> str:
     """The Markdown page."""
     settings = evidence["settings"]
     rows = {name: row for name, row in evidence["rows"].items() if not row["refused"]}
@@ -24,14 +26,14 @@ def page(evidence: Evidence, overload: Evidence) -> str:
     ]
     if broken := _broken(rows):
         parts += ["## Rules that were not kept", "\n".join(broken)]
-    parts += [*_past_the_ceiling(overload)]
+    parts += [*_past_the_ceiling(overload), *_at_length(soaks)]
     parts += [
         "## Scenarios, and how to repeat them",
         "\n".join(
             f"- {name}: {', '.join(f'`{rule}`' for rule in rules)}" for name, rules in settings["scenarios"].items()
         ),
-        "`make faults VARIANTS=drain,gil`; `make overload VARIANTS=gil`; each rule alone: "
-        "`make conformance VARIANT=drain`.",
+        "`make faults VARIANTS=drain,gil`; `make overload VARIANTS=gil`; `make soak VARIANT=threads SESSIONS=400 MINUTES=9`; "
+        "each rule alone: `make conformance VARIANT=drain`.",
     ]
     parts += [f"{name} did not run: {row['refused']}" for name, row in evidence["rows"].items() if row["refused"]]
     return "\n\n".join(parts) + "\n"
@@ -95,6 +97,41 @@ def _past_the_ceiling(overload: Evidence) -> list[str]:
         "in keep the SLO where their latencies do, and their failures without the refused.",
         markdown(OVERLOAD_HEADINGS, overload_lines(overload)),
         *(f"{name} did not run: {row['refused']}" for name, row in overload["rows"].items() if row["refused"]),
+    ]
+
+
+_SOAKS = ("row", "CPython", "sessions", "minutes", "verdict", "failures", "stalled sessions in frames", "grew or fell")
+
+
+def _at_length(soaks: Evidence) -> list[str]:
+    begun = ", ".join(dict.fromkeys(str(soak["started"])[:10] for soak in soaks["soaks"]))
+    return [
+        "## At length",
+        f"One long point of each row, begun {begun}, {_shapes(soaks)}. Of memory, descriptors, threads and latencies "
+        f"the median of the last third is set beside that of the first; what is within {FLAT_SHARE * 100:g} % is flat.",
+        markdown(_SOAKS, [_soak_line(soak) for soak in soaks["soaks"]]),
+    ]
+
+
+def _shapes(soaks: Evidence) -> str:
+    said = (
+        f"{soak['row']['shape']['name']}, receive = {soak['row']['shape'].get('receive', 'sender')}"
+        for soak in soaks["soaks"]
+    )
+    return "; ".join(dict.fromkeys(said))
+
+
+def _soak_line(soak: Mapping[str, Any]) -> list[str]:
+    moved = [
+        f"{one['name']} {one['first']:,.4g} → {one['last']:,.4g} {one['unit']}".rstrip()
+        for one in soak["drifts"]
+        if one["verdict"] != "flat"
+    ]
+    return [
+        *(soak["row"]["name"], soak["row"]["interpreter"]["tag"], str(soak["sessions"]), f"{soak['minutes']:g}"),
+        *(soak["status"], str(soak["failures_total"])),
+        "–" if soak["stall_rate"] is None else str(PoissonRate(**soak["stall_rate"])),
+        "; ".join(moved) or "nothing",
     ]
 
 

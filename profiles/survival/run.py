@@ -44,7 +44,7 @@ def faults_of(config: Config, rows: list[str] | None) -> Faults:
 
 
 def _plan(config: Config, faults: Faults, row: str) -> Plan:
-    ask = Ask("faults", (row,), (faults.shape,), faults.timing, (faults.sessions,), harness="shared")
+    ask = Ask("faults", (row,), (faults.shape,), faults.timing, (faults.sessions,), harness="shared", receive="sender")
     plan = resolve_one(config, ask)
     measure_s = APART_S + SCENARIO_S * len(faults.scenarios)
     return replace(plan, timing=plan.timing.model_copy(update={"measure_s": measure_s}), scripted=True)

@@ -54,7 +54,9 @@ def test_evidence_is_compact_and_gives_the_same_page_again(root: Path) -> None:
 def test_variables_that_were_kept_by_name_stand_in_the_title(root: Path) -> None:
     facts = manifest({"gil": "cpuset-1"}) | {"environment": {"kept": {"PYTHONMALLOC": "debug"}}}
     _, page, _ = publish(store(root / "results", facts, {"gil": ladder_points(1000, 500)}), root)
-    assert "# gil · cpuset-1 · quick · CPython 3.14.7 · PYTHONMALLOC=debug\n" in page.read_text(encoding="utf-8")
+    assert "# gil · cpuset-1 · receive = gateway · quick · CPython 3.14.7 · PYTHONMALLOC=debug\n" in page.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_how_fast_the_core_was_stands_under_the_points_where_it_is_known(root: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -18,10 +19,10 @@ from experiment.ask import Ask, load_config, resolve_one
 from experiment.host import AffinityGroup, CgroupHost, Command, Limits, OuterQuota, Role, make_group, usable_cpus
 from experiment.host.procfs import ProcessId
 from experiment.run.point import _summarise, _Watch, lost_groups
+from experiment.run.probe import ProbeError, get_json
 from experiment.run.progress import Display, Stage
 from experiment.run.surroundings import Surroundings
 from experiment.store import PointFolder
-from simulator.port import free_port
 from tests.experiment.host.conftest import script
 
 LOAD = """
@@ -45,6 +46,9 @@ async def test_a_point_that_an_outer_quota_throttled_is_invalid_and_keeps_by_how
     async def saw(phase: str, _: Mapping[str, Role]) -> None:
         (tmp_path / phase).touch()
 
+    async def silent() -> dict[str, Any]:
+        raise ProbeError("there is no simulator")
+
     plan = resolve_one(load_config(), Ask("experiment", target="ws://127.0.0.1:9"))
     folder = PointFolder.create(tmp_path, "external", 5, 1)
     surroundings = Surroundings([OuterQuota(tmp_path, "/box", 0.5)], usable_cpus())
@@ -52,7 +56,7 @@ async def test_a_point_that_an_outer_quota_throttled_is_invalid_and_keeps_by_how
     group = make_group(host, ProcessId.current(), "loadgen", Limits())
     async with Role(script(tmp_path, LOAD, pipe=True), group) as role:
         with Display().stage("a point", 1.0) as stage:
-            watch = _Watch({"loadgen": role}, plan, 5, folder, free_port(), stage, saw, surroundings)
+            watch = _Watch({"loadgen": role}, plan, 5, folder, silent, stage, saw, surroundings)
             await watch.follow()
     summary = _summarise(plan, 5, folder, watch, None)
     assert summary["status"] == "INVALID"
@@ -110,8 +114,12 @@ async def test_the_simulator_is_asked_once_and_before_the_check_takes_the_core(
     folder = PointFolder.create(tmp_path, "gil", 1, 1)
     with stats_server() as (port, asked):
         async with Role(command, group) as role:
+
+            async def ask() -> dict[str, Any]:
+                return await get_json("127.0.0.1", port, "/stats")
+
             stage = Stage(Display(Console(file=io.StringIO())), "a point", 1.0)
-            watch = _Watch({"loadgen": role}, plan, 1, folder, port, stage, None, Surroundings([], []))
+            watch = _Watch({"loadgen": role}, plan, 1, folder, ask, stage, None, Surroundings([], []))
             with anyio.fail_after(30):
                 await watch.follow()
             ended_s = time.monotonic()

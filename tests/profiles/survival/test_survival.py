@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from experiment.ask import ConfigError, load_config
 from experiment.setup import CHECKOUT, write_json
 from profiles.__main__ import SURVIVAL_GENERATED
+from profiles.cliff.hazard import poisson_rate
 from profiles.points import Answer
 from profiles.survival import overload
 from profiles.survival.effects import effect, said
-from profiles.survival.evidence import KEPT, keep, keep_overload, read_evidence, read_overload
+from profiles.survival.evidence import KEPT, keep, keep_overload, keep_soaks, read_evidence, read_overload, read_soaks
 from profiles.survival.overload import announce as announce_overload
 from profiles.survival.overload import of_those_let_in, overload_of
 from profiles.survival.page import overload_lines, page, screen_lines
@@ -92,6 +94,47 @@ def overloaded() -> dict[str, Any]:
     return {key: evidence()[key] for key in ("started", "finished", "machine")} | {"settings": settings, "rows": rows}
 
 
+def soaked() -> dict[str, Any]:
+    """Of a row that grew."""
+    drifts = [
+        {"name": "memory", "unit": "MiB", "first": 100.0, "last": 120.0, "verdict": "grows"},
+        {"name": "threads", "unit": "", "first": 4.0, "last": 4.0, "verdict": "flat"},
+    ]
+    row = {"name": "mt", "shape": {"name": "cpuset-1"}, "interpreter": {"tag": "3.14.7t"}}
+    return {
+        "soaks": [
+            {
+                "started": "2026-11-26T12:00:00",
+                "row": row,
+                "sessions": 400,
+                "minutes": 9,
+                "status": "PASS",
+                "failures_total": 0,
+                "stall_rate": asdict(poisson_rate(0, 10_800_000)),
+                "drifts": drifts,
+            }
+        ]
+    }
+
+
+def test_a_soak_is_a_line_with_what_moved_and_what_its_stalls_say(tmp_path: Path) -> None:
+    text = page(evidence(), overloaded(), soaked())
+    assert "begun 2026-11-26, cpuset-1, receive = sender" in text
+    assert "| mt | 3.14.7t | 400 | 9 | PASS | 0 | 0 in 10,800,000: 0 (95 % 0 – 0." in text
+    assert "| memory 100 → 120 MiB |" in text
+    row = {"shape": {"name": "cpuset-1"}, "variant": {}, "interpreter": {"tag": "3.14.7t", "prefix": "somebody's own"}}
+    write_json(
+        tmp_path / "manifest.json", {"started": "2026-11-26", "machine": {"node": "secret"}, "rows": {"mt": row}}
+    )
+    with pytest.raises(ConfigError, match="finished `make soak`"):
+        keep_soaks([tmp_path], tmp_path)
+    write_json(tmp_path / "soak.json", {"title": "mt"})
+    kept = keep_soaks([tmp_path], tmp_path).read_text(encoding="utf-8")
+    assert "secret" not in kept
+    assert "somebody" not in kept
+    assert read_soaks(tmp_path)["soaks"][0]["title"] == "mt"
+
+
 def test_those_let_in_are_judged_without_the_refused() -> None:
     assert past_the_ceiling(60, 30, 30, 120.0)["kept"] is True
     assert past_the_ceiling(60, 30, 30, 351.0)["kept"] is False
@@ -105,7 +148,7 @@ def test_the_page_tells_what_a_limit_does_past_the_ceiling(tmp_path: Path) -> No
         ["gil", "90", "no limit", "0", "3", "100 / 900", "1100 / 1400", "FAIL", "do not"],
         ["gil", "90", "60", "30", "0", "100 / 120", "1100 / 1400", "FAIL", "keep the SLO"],
     ]
-    text = page(evidence(), overloaded())
+    text = page(evidence(), overloaded(), soaked())
     assert "gil on CPython 3.14.7, quota-0.1: confirmed 60 ↔ fails 62. Then 150 % of what passed" in text
     assert "mt did not run: no such build" in text
     write_json(tmp_path / overload.EVIDENCE, overloaded())
@@ -121,7 +164,7 @@ def test_the_page_tells_what_a_limit_does_past_the_ceiling(tmp_path: Path) -> No
 
 
 def test_the_page_has_a_cell_for_each_row_and_scenario() -> None:
-    text = page(evidence(), overloaded())
+    text = page(evidence(), overloaded(), soaked())
     assert "| floods | 120 / 120 |" in text
     assert "| later | not reached |" in text
     assert "| drain | 3.14.7t | 5,000 | 50 | 0 | 1 | 1 → 2 |" in text
@@ -132,7 +175,7 @@ def test_the_page_has_a_cell_for_each_row_and_scenario() -> None:
 
 def test_a_rule_that_was_not_kept_is_named() -> None:
     floods = {**evidence()["rows"]["drain"]["scenarios"]["floods"], "kept": False, "said": ["FAIL a-rule late"]}
-    text = page(evidence(scenarios={"floods": floods}), overloaded())
+    text = page(evidence(scenarios={"floods": floods}), overloaded(), soaked())
     assert "| floods | **not kept**: 120 / 120 |" in text
     assert "- drain, floods: FAIL a-rule late" in text
 
@@ -159,7 +202,7 @@ def test_only_finished_runs_that_are_alike_are_kept_and_without_names(tmp_path: 
 
 def test_the_committed_page_is_what_the_committed_evidence_gives() -> None:
     prose = (CHECKOUT / "docs" / "findings" / "survival.md").read_text(encoding="utf-8")
-    assert prose == f"{SURVIVAL_GENERATED}\n\n{page(read_evidence(), read_overload())}"
+    assert prose == f"{SURVIVAL_GENERATED}\n\n{page(read_evidence(), read_overload(), read_soaks())}"
     assert (CHECKOUT / KEPT).exists()
     assert announce_overload(load_config(), overload_of(load_config(), None), Path("results")).startswith("2 rows × ")
 
