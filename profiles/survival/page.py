@@ -32,8 +32,8 @@ def page(evidence: Evidence, overload: Evidence, soaks: Evidence) -> str:
         "\n".join(
             f"- {name}: {', '.join(f'`{rule}`' for rule in rules)}" for name, rules in settings["scenarios"].items()
         ),
-        "`make faults VARIANTS=drain,gil`; `make overload VARIANTS=gil`; `make soak VARIANT=threads SESSIONS=400 MINUTES=9`; "
-        "each rule alone: `make conformance VARIANT=drain`.",
+        "`make faults VARIANTS=drain,gil`; `make overload VARIANTS=gil`; "
+        "`make soak VARIANT=threads SESSIONS=400 MINUTES=9`; each rule alone: `make conformance VARIANT=drain`.",
     ]
     parts += [f"{name} did not run: {row['refused']}" for name, row in evidence["rows"].items() if row["refused"]]
     return "\n\n".join(parts) + "\n"
