@@ -27,6 +27,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile soak faul
 #: VARIANTS     rows to compare: gil,gil-h1,mt; ratios are to the first
 #: ROUNDS       how often compare measures each row's cost (3)
 #: LADDER       ladder of experiments.toml, or no for costs alone (confirm)
+#: START        a ladder's first rung (a probe of a few seconds says it)
 #: AA           1: run compare's first row twice, and print its ratio to itself beside every ratio
 #: RUNS         stored runs to compare: results/a,results/b
 #: RUN          folder of a run, or its evidence file
@@ -60,15 +61,15 @@ endif
 
 #= measure
 
-experiment.takes := $(SUBJECT) SESSIONS $(CAMPAIGN)
+experiment.takes := $(SUBJECT) SESSIONS START $(CAMPAIGN)
 experiment: ## measure a variant: table, first bracket; the last line is RESULT results/<run>
 	@$(LAB) harness -- -m experiment $(options)
 
-ladder.takes := $(SUBJECT) $(CAMPAIGN)
+ladder.takes := $(SUBJECT) START $(CAMPAIGN)
 ladder: ## find a variant's ceiling: confirmed, borderline, first solid fail
 	@$(LAB) harness -- -m experiment ladder $(options)
 
-compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER AA HARNESS RECEIVE RUNS $(CAMPAIGN)
+compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER START AA HARNESS RECEIVE RUNS $(CAMPAIGN)
 compare: ## rows side by side, interleaved in time (VARIANTS); or stored runs (RUNS)
 	@$(LAB) harness -- -m experiment compare $(options)
 

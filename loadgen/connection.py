@@ -51,6 +51,7 @@ class Connection:
         self._took_s = 0.0  # when the socket last took a byte, or first took none
         self._progress_s = 0.0  # when a message last covered frames, or the session started
         self._fragments: list[bytes] = []
+        self._send_error: str | None = None  # why no more can be sent; what can yet be read says how it ended
 
     # Opening
 
@@ -193,12 +194,11 @@ class Connection:
     # What the protocol object wants written: handshake, start, pong, close
 
     def _write_protocol_data(self) -> None:
-        for data in self._protocol.data_to_send():
+        for data in self._protocol.data_to_send():  # an empty one asks for our FIN: closing at the peer's EOF sends it
             if self.state is State.DONE:
                 return
             if data:
                 self._write(data)
-            # The empty one asks for our FIN; closing the socket at the gateway's EOF, which follows, sends it.
 
     def _write(self, data: bytes) -> None:
         assert self._sock is not None
@@ -230,32 +230,29 @@ class Connection:
         if mask & ~OUT and self.state is not State.DONE:
             self._read(now_s)
 
-    def _read(self, now_s: float) -> None:
+    def _read(self, now_s: float) -> bool:
+        """Take what came, in one call; whether there may be more."""
         assert self._sock is not None
         protocol = self._protocol
         try:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self._broken("reading", error)
-            return
-        if data:
-            protocol.receive_data(data)
-        else:
-            protocol.receive_eof()
+            return False
+        protocol.receive_data(data) if data else protocol.receive_eof()
         if protocol.writes:
             self._write_protocol_data()
         try:
             for event in protocol.events_received():
                 if self.state is State.DONE:
-                    return
+                    return False
                 self._on_frame(event, now_s)
         except ProtocolViolation as violation:
             self._fail("protocol", str(violation))
-            return
         if self.state is State.DONE:
-            return
+            return False
         if protocol.handshake_exc is not None:
             self._not_upgraded(protocol.handshake_exc)
         elif not data:
@@ -263,6 +260,7 @@ class Connection:
         elif protocol.parser_exc is not None:
             name = "close" if self.state is State.CLOSING else "protocol"
             self._fail(name, f"broken framing: {protocol.parser_exc}")
+        return True
 
     def _on_frame(self, event: object, now_s: float) -> None:
         if isinstance(event, Response):
@@ -355,11 +353,19 @@ class Connection:
     def _broken(self, doing: str, error: OSError) -> None:
         if self._shared.exhaustion.takes(error):
             self._finish()
-        else:
+        elif doing == "reading":
             self._gone(f"{doing}: {error}")
+        elif self._send_error is None:
+            self._send_error = f"{doing}: {error}"
+            while self.state is not State.DONE and self._read(self._shared.clock()):
+                pass  # what it said before it went, a close frame for example
+            self._gone(self._send_error)
 
     def _gone(self, how: str) -> None:
         """The gateway's end of the connection is gone."""
+        how = self._send_error or how
+        if self.state is State.DONE:
+            return
         if self.state is State.UPGRADING:
             self._fail("connect", f"the gateway ended the connection during the handshake ({how})")
         elif self.state is not State.CLOSING:

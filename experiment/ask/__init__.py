@@ -5,21 +5,8 @@ from experiment.ask.config import load_config
 from experiment.ask.plan import BEFORE_AND_AFTER_S, Address, Plan
 from experiment.ask.reproduce import SHAPES, STAND_INS, ask_to_reproduce, shapes
 from experiment.ask.resolve import Resolved, Row, resolve, resolve_one
-from experiment.ask.schema import (
-    Cell,
-    Cliff,
-    CliffPoint,
-    Collector,
-    Config,
-    ConfigError,
-    Faults,
-    Foreign,
-    Harness,
-    Ladder,
-    Overload,
-    Slo,
-    Variant,
-)
+from experiment.ask.schema import Config, ConfigError, Foreign, Harness, Ladder, Slo, Variant
+from experiment.ask.studies import Cell, Cliff, CliffPoint, Collector, Faults, Overload
 
 __all__ = [
     "BEFORE_AND_AFTER_S",

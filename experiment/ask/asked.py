@@ -25,6 +25,8 @@ class Ask:
     """How often each of them is measured."""
     ladder: str | None = None
     """The ladder's name, or "no" for the listed points alone."""
+    start: int | None = None
+    """The ladder's first rung, instead of what a probe finds."""
     target: str | None = None
     """The URL of a gateway that somebody else started."""
     aa: bool | None = None

@@ -56,6 +56,11 @@ class Plan:
         return self.timing.total_s + BEFORE_AND_AFTER_S
 
     @property
+    def why_sender(self) -> str | None:
+        """A sentence where receiving was to be the gateway's work and is not."""
+        return self.not_steered and f"receive = sender, though gateway was wanted: {self.not_steered}"
+
+    @property
     def vcpus(self) -> int:
         """Event loops that a row with one for each vCPU has."""
         return 1 if self.shape is None else self.shape.loops

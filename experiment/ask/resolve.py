@@ -27,6 +27,8 @@ class Row:
     """How often each of the plan's points is measured."""
     ladder: Ladder | None = None
     """What chooses points after those; None for none."""
+    probe: Plan | None = None
+    """The short point that says where the ladder begins; None where that is known, or nothing can be seen."""
     refused: str | None = None
     again_of: str | None = None
     """The label of the row that this one repeats (A/A); None for a row of its own."""
@@ -63,7 +65,8 @@ def resolve(config: Config, ask: Ask) -> Resolved:
     infer_port = config.harness.infer_port if ask.infer_port is None else ask.infer_port
     if ask.target is not None:
         plan = external_plan(config, timing, sessions, ask.target, infer_port)
-        rows = [Row(EXTERNAL, EXTERNAL, EXTERNAL, plan, rounds, ladder)]
+        started = None if ladder is None else _started(ladder, ask, 1.0)
+        rows = [Row(EXTERNAL, EXTERNAL, EXTERNAL, plan, rounds, started)]
         return Resolved(config, ask, (EXTERNAL,), (EXTERNAL,), timing, tuple(rows))
     receive = _receive(ask)
     pairs = [(variant, shape) for shape in shapes for variant in variants]
@@ -80,8 +83,10 @@ def resolve(config: Config, ask: Ask) -> Resolved:
                 raise
             rows.append(Row(label, variant, shape, None, refused=str(refused)))
             continue
-        scaled = None if ladder is None else ladder.scaled(config.shape(shape).total_vcpus)
-        rows.append(Row(label, variant, shape, plan, rounds, scaled))
+        vcpus = config.shape(shape).total_vcpus
+        scaled = None if ladder is None else _started(ladder, ask, vcpus)
+        probe = None if scaled is None or sessions or ask.start is not None else _probe(config, plan, vcpus)
+        rows.append(Row(label, variant, shape, plan, rounds, scaled, probe))
     if ask.aa:
         first = rows[0]
         rows.insert(1, replace(first, label=f"{first.label}-again", again_of=first.label))
@@ -103,6 +108,8 @@ def _check(ask: Ask, variants: tuple[str, ...], shapes: tuple[str, ...], rounds:
         raise ConfigError("SHAPE cannot be given to a gateway that already runs (TARGET): leave one of the two out")
     if ask.target is not None and ask.receive is not None:
         raise ConfigError("RECEIVE cannot be given to a gateway that already runs (TARGET): leave one of the two out")
+    if ask.start is not None and ask.start < 1:
+        raise ConfigError(f"START: expected a number of at least 1, got {ask.start}")
     if ask.harness not in (None, "shared"):
         raise ConfigError(f"HARNESS: expected 'shared' or nothing, got {ask.harness!r}")
     for name, given in (("VARIANTS", variants), ("SHAPE", shapes)):
@@ -112,6 +119,16 @@ def _check(ask: Ask, variants: tuple[str, ...], shapes: tuple[str, ...], rounds:
         raise ConfigError(f"KEEP_ENV: expected variables that are set, {', '.join(unset)} is not: export it first")
     if rounds < 1:
         raise ConfigError(f"ROUNDS: expected a number of at least 1, got {rounds}")
+
+
+def _started(ladder: Ladder, ask: Ask, vcpus: float) -> Ladder:
+    return ladder.scaled(vcpus) if ask.start is None else ladder.model_copy(update={"start": ask.start})
+
+
+def _probe(config: Config, plan: Plan, vcpus: float) -> Plan:
+    probe = config.probe
+    sessions = max(1, round(probe.sessions * vcpus))
+    return replace(plan, timing_name=probe.timing, timing=config.timing(probe.timing), sessions=(sessions,))
 
 
 def _receive(ask: Ask) -> Receive | None:

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+from experiment.ask.studies import Cliff, Collector, Faults, Overload
+from experiment.ask.table import Count, Positive, Series, Table
+
 T = TypeVar("T")
 
 
@@ -15,11 +16,7 @@ class ConfigError(ValueError):
     """`experiments.toml`, or a name that should be in it, is wrong: says what was expected and what came."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class VerbDefaults(_Table):
+class VerbDefaults(Table):
     """What one verb takes instead, where nothing is said."""
 
     variants: tuple[str, ...] | None = None
@@ -33,16 +30,16 @@ class VerbDefaults(_Table):
     """None: listed points alone."""
 
 
-class Defaults(_Table):
+class Defaults(Table):
     """What a person gets who sets no option."""
 
     variant: str
     shape: str
     timing: str
-    verbs: dict[str, VerbDefaults] = {}
+    verbs: dict[str, VerbDefaults] = Field(default_factory=dict)
 
 
-class Slo(_Table):
+class Slo(Table):
     """The limits of a PASS. Times in ms; `failure_ratio` is failures ÷ (partials + failures)."""
 
     newest_p50_ms: Positive
@@ -52,7 +49,7 @@ class Slo(_Table):
     failure_ratio: Annotated[float, Field(ge=0, lt=1)]
 
 
-class Harness(_Table):
+class Harness(Table):
     """Where simulator and load generator run, and the lateness past which a point is INVALID."""
 
     environment: str
@@ -64,7 +61,7 @@ class Harness(_Table):
     simulator_overshoot_p99_ms: Positive
 
 
-class Simulator(_Table):
+class Simulator(Table):
     """The service-time model, PROTOCOL "Inference endpoint"."""
 
     batch_wait_max_ms: Annotated[float, Field(ge=0)]
@@ -79,7 +76,7 @@ class Simulator(_Table):
         return _options(self)
 
 
-class Timing(_Table):
+class Timing(Table):
     """Phases of a point in seconds, PROTOCOL "Load"."""
 
     ramp_s: Positive
@@ -104,7 +101,7 @@ Receive = Literal["sender", "gateway"]
 network card, where that can be had (PROTOCOL, "Who pays for receiving")."""
 
 
-class Shape(_Table):
+class Shape(Table):
     """What the gateway is given; with `threads`, what each of its serving threads is given, on a CPU of its own."""
 
     vcpus: Positive
@@ -138,7 +135,7 @@ class Shape(_Table):
             raise ValueError("threads: only a quota can be given to each thread")
 
 
-class Ladder(_Table):
+class Ladder(Table):
     """How the points of an experiment are chosen: `experiment.search.ladder`."""
 
     start: Count
@@ -154,11 +151,17 @@ class Ladder(_Table):
         return self.model_copy(update={"start": max(1, min(self.most, round(self.start * vcpus)))})
 
 
-Series = Literal["3.14", "3.14t", "3.15", "3.15t"]
-"""Of CPython; "t": its free-threaded build."""
+class Probe(Table):
+    """A short point at a small load, before a ladder: what a session-second costs there says where to begin."""
+
+    timing: str
+    sessions: Count
+    """For one vCPU."""
+    share: Annotated[float, Field(gt=0, lt=1)]
+    """Of the sessions that the vCPUs would carry at that cost: the first rung."""
 
 
-class StandIn(_Table):
+class StandIn(Table):
     """What a row takes where only an older free-threaded interpreter can be had, for which its own has no wheels."""
 
     environment: str
@@ -172,7 +175,7 @@ _FACTORS = (
 """Those that a row may leave to its host."""
 
 
-class Variant(_Table):
+class Variant(Table):
     """One row: a host of the session core and its factors. A factor that is absent is not the host's."""
 
     about: str
@@ -221,99 +224,7 @@ class Variant(_Table):
         return options
 
 
-class Cell(_Table):
-    """One server of the reproducer's application: which Granian on which build, and the factors that may matter."""
-
-    about: str
-    environment: str
-    interpreter: Series = "3.14t"
-    runtime: Literal["st", "mt"] = "mt"
-    loop: Literal["asyncio", "uvloop"] = "asyncio"
-    cpus: Literal["all", "one", "quota"] = "all"
-    """all: of the machine; one: pinned; quota: one vCPU of CFS time, over all."""
-    spin_us: Annotated[float, Field(ge=0)] = 80
-    """The amplifier: longest spin between calling `receive()` and awaiting it."""
-
-
-class CliffPoint(_Table):
-    """One point of a whole gateway, with forensics."""
-
-    variant: str
-    timing: str
-
-
-class Cliff(_Table):
-    """`make cliff`: cells in turn, then points."""
-
-    reference: str
-    clients: Count
-    turns: Count
-    turn_s: Positive
-    fraction: Annotated[float, Field(gt=0, lt=1)]
-    shape: str
-    sessions: Count
-    cells: Annotated[dict[str, Cell], Field(min_length=1)]
-    points: list[CliffPoint]
-
-    def model_post_init(self, _: object) -> None:
-        """The reference is one of the cells."""
-        if self.reference not in self.cells:
-            raise ValueError(f"reference: expected one of {', '.join(self.cells)}, got {self.reference!r}")
-
-
-class CollectorSet(_Table):
-    """Points of `make collector` that are compared with each other: its rows in turn, at each number of sessions."""
-
-    about: str
-    rows: Annotated[list[str], Field(min_length=1)]
-    """A row that stands here twice is measured twice: its difference from itself is the least that means something."""
-    sessions: Annotated[list[Count], Field(min_length=1)]
-    rounds: Count = 1
-    shape: str | None = None
-    """Another one than the table's; the harness may then share the gateway's cores."""
-    slices_ms: list[Positive] = []
-    """Scheduler slices that the gateway's threads are given, one after the other; none leaves the kernel's."""
-    look: Literal["collections", "census", "stacks", "py-spy"] = "collections"
-    """What is looked at beside: the collections alone; after the window what is alive, whose, and what one more frees
-    (which holds up the last answers); flame graphs, on CPU and by wall clock; py-spy's, on CPU."""
-
-
-class Collector(_Table):
-    """`make collector`: the reproducer, then sets of points, one set after the other."""
-
-    shape: str
-    timing: str
-    reproducer: bool = True
-    """Whether it runs; not where sets are chosen and it is none of them."""
-    pythons: list[str] = []
-    """Commands that the reproducer runs on beside the interpreters of the rows, where they are on PATH."""
-    sets: Annotated[dict[str, CollectorSet], Field(min_length=1)]
-
-
-class Faults(_Table):
-    """`make faults`: rows under load, and what is done beside it, one scenario after the other."""
-
-    shape: str
-    timing: str
-    sessions: Count
-    rows: Annotated[list[str], Field(min_length=1)]
-    scenarios: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
-    """Each some rules of the conformance suite."""
-
-
-class Overload(_Table):
-    """`make overload`: each row's ceiling, then more load than that, without a limit on sessions and with one."""
-
-    timing: str
-    ladder: str
-    factor: Annotated[float, Field(gt=1)]
-    """Load ÷ ceiling."""
-    rounds: Count
-    shapes: Annotated[dict[str, str], Field(min_length=1)]
-    """By row."""
-
-
-class Foreign(_Table):
+class Foreign(Table):
     """A gateway that is not ours, as a row: started by a command line; pinned, measured and judged like the others.
 
     `{port}` and `{inference_url}` in the command and in the values of `env` are filled in.
@@ -322,11 +233,11 @@ class Foreign(_Table):
     about: str
     command: Annotated[list[str], Field(min_length=1)]
     health: Annotated[str, Field(pattern="^/")] = "/health"
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
     """Environment variables beside the few of the user's that every role gets (`experiment.host.environment`)."""
     stop: str | None = None
     """A shell command that stops it, `{pid}` being its process; SIGTERM without one. Its whole group is ended after."""
-    breaks: list[str] = []
+    breaks: list[str] = Field(default_factory=list)
     """Rules of the contract, by name, that it is known to break: measured nevertheless, and always labelled so."""
 
     def filled(self, port: int, inference_url: str) -> tuple[list[str], dict[str, str]]:
@@ -338,12 +249,12 @@ class Foreign(_Table):
         return [fill(word) for word in self.command], {name: fill(value) for name, value in self.env.items()}
 
 
-def _options(table: _Table) -> list[str]:
+def _options(table: Table) -> list[str]:
     fields = table.model_dump().items()
     return [text for name, value in fields for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
-class Config(_Table):
+class Config(Table):
     """The whole file."""
 
     defaults: Defaults
@@ -353,8 +264,9 @@ class Config(_Table):
     timings: dict[str, Timing]
     shapes: dict[str, Shape]
     ladders: dict[str, Ladder]
+    probe: Probe
     variants: dict[str, Variant]
-    foreign: dict[str, Foreign] = {}
+    foreign: dict[str, Foreign] = Field(default_factory=dict)
     cliff: Cliff | None = None
     collector: Collector | None = None
     faults: Faults | None = None

@@ -34,6 +34,7 @@ def experiment(
     timing: options.Timing = None,
     sessions: options.Sessions = None,
     target: options.Target = None,
+    start: options.Start = None,
     harness: options.Harness = None,
     receive: options.Receive = None,
     infer_port: options.InferPort = None,
@@ -52,6 +53,7 @@ def experiment(
         timing,
         numbers(sessions),
         target=target,
+        start=start,
         harness=harness,
         receive=receive,
         infer_port=infer_port,
@@ -65,6 +67,7 @@ def ladder(
     shape: options.Shape = None,
     timing: options.Timing = None,
     target: options.Target = None,
+    start: options.Start = None,
     harness: options.Harness = None,
     receive: options.Receive = None,
     infer_port: options.InferPort = None,
@@ -80,6 +83,7 @@ def ladder(
         one(shape),
         timing,
         target=target,
+        start=start,
         harness=harness,
         receive=receive,
         infer_port=infer_port,
@@ -96,6 +100,7 @@ def compare(
     rounds: options.Rounds = None,
     ladder: options.Ladder = None,
     aa: options.AA = False,
+    start: options.Start = None,
     harness: options.Harness = None,
     receive: options.Receive = None,
     runs: options.Runs = None,
@@ -122,6 +127,7 @@ def compare(
         rounds=rounds,
         ladder=ladder,
         aa=aa or None,
+        start=start,
         harness=harness,
         receive=receive,
         keep_env=names(keep_env),
@@ -158,7 +164,10 @@ def _carry_out(config: Config, ask: Ask, results: Path, resume: Path | None, *, 
         for row in campaign.rows:
             plan = row.plan
             about = plan.variant.about if plan and plan.variant else row.refused or f"external gateway at {ask.target}"
-            display.note(f"  {row.label} · {row.shape} · {about}")
+            receive = f" · receive = {plan.shape.receive}" if plan and plan.shape else ""
+            display.note(f"  {row.label} · {row.shape}{receive} · {about}")
+            if plan and plan.not_steered:
+                display.note(f"  {row.label}: {plan.why_sender}")
         folder = anyio.run(run_campaign, campaign, display, resume)
     run = read_run(folder)
     show_run(run, folder)

@@ -21,6 +21,10 @@ Rounds = Annotated[
 ]
 AA = Annotated[bool, typer.Option("--aa", help="Run the first row twice: what a ratio of nothing comes out as (AA=1).")]
 Ladder = Annotated[str | None, typer.Option(help="Ladder of experiments.toml, or no for none (LADDER).")]
+Start = Annotated[
+    int | None,
+    typer.Option(help="The ladder's first rung (START).", show_default="a probe of a few seconds says it", min=1),
+]
 Target = Annotated[
     str | None, typer.Option(help="ws://HOST:PORT of a gateway that already runs; the verdict is external (TARGET).")
 ]

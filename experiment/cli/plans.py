@@ -17,7 +17,10 @@ def show_plan(campaign: Campaign, taken_up: StoredRun | None = None) -> None:
         low, high, most = search.points()
         many = f"{low}" if low == high == most else f"{low}–{high}, {most}"
         note = row.refused or (_done(search, done[row.label]) if row.label in done else "")
-        lines.append((row.label, _points(search), "–" if row.plan is None else f"{row.plan.point_s:.0f}", many, note))
+        begins = "" if row.probe is None else f"a probe of {row.probe.sessions[0]}; then about "
+        lines.append(
+            (row.label, begins + _points(search), "–" if row.plan is None else f"{row.plan.point_s:.0f}", many, note)
+        )
     console = report_console()
     console.print(lines_table(f"plan of {campaign.name}", headings, lines))
     console.print(f"{CONFORMANCE_S:.0f} s of conformance for each row; {announce_time(campaign)}")

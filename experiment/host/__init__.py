@@ -4,9 +4,16 @@ from experiment.host.above import OuterQuota
 from experiment.host.affinity import AffinityGroup
 from experiment.host.cgroups import Group, make_group
 from experiment.host.contents import contents
-from experiment.host.core_speed import PAUSE_S, core_speed
-from experiment.host.cores import CoresReading, busy_between, notable, read_cores
-from experiment.host.cpus import steal_share, steal_ticks
+from experiment.host.cpus import (
+    PAUSE_S,
+    CoresReading,
+    busy_between,
+    core_speed,
+    notable,
+    read_cores,
+    steal_share,
+    steal_ticks,
+)
 from experiment.host.environment import RoleEnvironment, role_environment
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage

@@ -53,8 +53,9 @@ class Campaign:
         totals = [0.0, 0.0, 0.0]
         for row in self.rows:
             if row.plan is not None:
+                before_s = CONFORMANCE_S + (0.0 if row.probe is None else row.probe.point_s)
                 for place, points in enumerate(self.searches[row.label].points()):
-                    totals[place] += CONFORMANCE_S + points * row.plan.point_s
+                    totals[place] += before_s + points * row.plan.point_s
         return totals[0], totals[1], totals[2]
 
 

@@ -249,8 +249,8 @@ def _summarise(
             "rss_bytes_max": window.get("rss_bytes_max"),
         }
     notes = [*watch.notes, *watch.surroundings.notes(), *notable(busy)]
-    if plan.not_steered is not None:
-        notes.append(f"receive = sender, though gateway was wanted: {plan.not_steered}")
+    if plan.why_sender is not None:
+        notes.append(plan.why_sender)
     if refused:
         notes.append(f"the gateway was full for {refused} of {sessions} sessions; its cost is of the {let_in} let in")
     if plan.hold_stalled_s:

@@ -5,7 +5,7 @@ How to judge is `verdict`'s business, where to go next `experiment.search`'s, wh
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from experiment.run.point import run_point
 from experiment.run.probe import ProbeError
 from experiment.run.progress import Display
 from experiment.run.stand import HARNESS_PYTHON
-from experiment.search import Move, Search, bracket, turn
+from experiment.search import Move, Search, bracket, starting_near, turn
 from experiment.setup import CHECKOUT, SetupError, describe, read_json
 from experiment.store import RunFolder, compared, facts_of
 from experiment.terms import Tried
@@ -43,6 +43,8 @@ class _Runner:
     launch: Launch | None = None
     interpreter: dict[str, Any] | None = None
     conformance: str | None = None
+    probe: dict[str, Any] | None = None
+    """What it saw, and the first rung that follows; None where there was none."""
     points: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -65,6 +67,12 @@ class _Runner:
         """Whether it takes another point."""
         return self.refused is None and self.next[0].sessions is not None
 
+    def begin_near(self, probe: dict[str, Any]) -> None:
+        """Let the ladder begin where a probe, or the first listed point, says."""
+        self.probe, ladder = probe, self.search.ladder
+        if ladder is not None and probe["first_rung"] is not None:
+            self.search = replace(self.search, ladder=ladder.model_copy(update={"start": probe["first_rung"]}))
+
     def verdict(self) -> dict[str, Any]:
         """As stored."""
         plan = self.row.plan
@@ -74,6 +82,7 @@ class _Runner:
             "refused": self.refused,
             "external": plan is not None and plan.target is not None,
             "harness_shared": shared,
+            "probe": self.probe,
             "bracket": None if shared or not self.points else asdict(bracket(self.history)),
             "ended": None if self.refused is not None or self.is_open else self.next[0].why,
             "points": self.points,
@@ -131,6 +140,11 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
                     place = folder.row(runner.row.label)
                     runner.conformance = await conform(run, runner.plan, runner.launch, place, display)
             _store(folder, runners, finished=False)
+        for runner in runners:
+            if runner.refused is None and runner.probe is None and runner.row.probe is not None and not runner.points:
+                with _refusing(runner, campaign, display), on_harness_cpus(runner.plan):
+                    await _probe(run, runner, runner.row.probe, folder, display)
+            _store(folder, runners, finished=False)
         await _take_points(run, campaign, folder, runners, display)
         _store(folder, runners, finished=True)
     return folder.path
@@ -140,6 +154,30 @@ async def _prepare(runner: _Runner, display: Display) -> None:
     if runner.refused is None and runner.plan.variant is not None:
         found = await anyio.to_thread.run_sync(prepare, runner.plan.variant, display.note)
         runner.launch, runner.interpreter = found
+
+
+async def _probe(run: Run, runner: _Runner, plan: Plan, folder: RunFolder, display: Display) -> None:
+    """A short point at a small load; it says where the ladder begins, and is no point of the run."""
+    ((sessions,), label) = plan.sessions, runner.row.label
+    with display.stage(f"{label} {sessions} sessions (where to begin)", plan.point_s) as stage:
+        point = await run_point(run, plan, runner.launch, sessions, folder.probe(label), stage)
+    runner.begin_near(seen := _seen(plan, runner, point))
+    begins = f"the ladder begins at {runner.search.ladder.start if runner.search.ladder else 0}"
+    if seen["first_rung"] is None:
+        display.note(f"{label}: a probe of {sessions} sessions gave no cost ({seen['status']}); {begins}")
+    else:
+        cost_us = seen["us_per_session_second"]
+        display.note(f"{label}: {sessions} sessions cost {cost_us:.0f} µs per session-second; {begins}")
+
+
+def _seen(plan: Plan, runner: _Runner, point: dict[str, Any]) -> dict[str, Any]:
+    """The cost of a session-second in a point, all-in where that is known, and the first rung that follows."""
+    gateway, ladder, rung = point["gateway"] or {}, runner.search.ladder, None
+    cost_us = gateway.get("all_in_us_per_session_second") or gateway.get("us_per_session_second")
+    if cost_us and ladder is not None and plan.shape is not None and point["status"] != "INVALID":
+        rung = starting_near(ladder, cost_us, plan.shape.total_vcpus, plan.config.probe.share).start
+    kept = {key: point[key] for key in ("sessions", "status")}
+    return {**kept, "us_per_session_second": cost_us, "first_rung": rung}
 
 
 async def _take_points(
@@ -162,6 +200,8 @@ async def _take_points(
                 point = await run_point(run, runner.plan, runner.launch, move.sessions, place, stage)
             kept = {key: point[key] for key in ("sessions", "status", "reasons")}
             runner.points.append({"folder": place.path.name, "purpose": purpose, **kept})
+            if runner.probe is None and runner.search.ladder is not None and campaign.resolved.ask.start is None:
+                runner.begin_near(_seen(runner.plan, runner, point))
             because = f" — {'; '.join(point['reasons'])}" if point["reasons"] else ""
             display.note(f"{label} {move.sessions} sessions ({move.why}): {point['status']}{because}")
         _store(folder, runners, finished=False)
@@ -197,6 +237,8 @@ def _take_up(folder: RunFolder, manifest: dict[str, Any], runners: list[_Runner]
         stored = verdict["rows"][runner.row.label]
         runner.points = list(stored["points"])
         runner.conformance = stored["conformance"]
+        if stored.get("probe") is not None:
+            runner.begin_near(stored["probe"])
         display.note(f"{runner.row.label}: {len(runner.points)} finished points are taken over")
 
 

@@ -2,5 +2,6 @@
 
 from experiment.search.ladder import Move, bracket
 from experiment.search.points import Search, turn
+from experiment.search.start import starting_near
 
-__all__ = ["Move", "Search", "bracket", "turn"]
+__all__ = ["Move", "Search", "bracket", "starting_near", "turn"]

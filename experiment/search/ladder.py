@@ -48,12 +48,12 @@ def bracket(history: Iterable[Tried]) -> Bracket:
 def climb(ladder: Ladder, history: Sequence[Tried]) -> Move:
     """The next rung.
 
-    It grows by `ladder.growth` to the first FAIL (a fail at the first rung halves downwards), then halves the gap at
-    either side of what is mixed until it is too small to divide; with `ladder.confirm` it then repeats the edge: a
-    repeat that disagrees makes the rung borderline, and the search goes on beside it. It ends with the edge known,
-    at `ladder.most` sessions, or after `ladder.points` points. Where a point is INVALID twice the search goes no
-    higher, but on below: it may have been the gateway's overload that took the harness along. Where even the first
-    rung is INVALID twice it ends.
+    It grows by `ladder.growth`, and at once to `ladder.start`, to the first FAIL (a fail at the first rung halves
+    downwards), then halves the gap at either side of what is mixed until it is too small to divide; with
+    `ladder.confirm` it then repeats the edge: a repeat that disagrees makes the rung borderline, and the search goes on
+    beside it. It ends with the edge known, at `ladder.most` sessions, or after `ladder.points` points. Where a point is
+    INVALID twice the search goes no higher, but on below: it may have been the gateway's overload that took the harness
+    along. Where even the first rung is INVALID twice it ends.
     """
     if not history:
         return Move(ladder.start, "first rung")
@@ -69,7 +69,7 @@ def climb(ladder: Ladder, history: Sequence[Tried]) -> Move:
     low, high = known.passed or 0, known.failed
     top = max([low, *known.borderline])
     if high is None and ends is None and top < ladder.most:
-        return Move(min(ladder.most, max(round(top * ladder.growth), top + 1)), "grows to the first fail")
+        return Move(min(ladder.most, max(round(top * ladder.growth), top + 1, ladder.start)), "grows to the first fail")
     first_doubt = known.borderline[0] if known.borderline else high
     for lower, upper in ((low, first_doubt), (top, high)):
         if ends is not None and lower < ends and (upper is None or ends < upper):

@@ -24,7 +24,16 @@ class PointFolder:
     @classmethod
     def create(cls, run: Path, row: str, sessions: int, attempt: int) -> "PointFolder":
         """Make the folder of the row's `attempt`-th point (from 1) with so many sessions."""
-        folder = cls(run / "points" / row / f"{sessions}-{attempt}")
+        return cls._made(run / "points" / row / f"{sessions}-{attempt}")
+
+    @classmethod
+    def probe(cls, run: Path, row: str, attempt: int) -> "PointFolder":
+        """Make the folder of the row's probe, which is no point of the run."""
+        return cls._made(run / "rows" / row / f"probe-{attempt}")
+
+    @classmethod
+    def _made(cls, path: Path) -> "PointFolder":
+        folder = cls(path)
         folder.logs.mkdir(parents=True)
         folder.loadgen.mkdir()
         return folder
@@ -92,3 +101,7 @@ class RunFolder:
         """A new folder for one more point of a row with so many sessions; one left by an interruption stays."""
         attempt = 1 + len(list((self.path / "points" / row).glob(f"{sessions}-*")))
         return PointFolder.create(self.path, row, sessions, attempt)
+
+    def probe(self, row: str) -> PointFolder:
+        """A new folder for the row's probe."""
+        return PointFolder.probe(self.path, row, 1 + len(list((self.path / "rows" / row).glob("probe-*"))))

@@ -124,22 +124,23 @@ async def _point(
 
 
 def of_those_let_in(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point's figures, and whether those let in kept every limit of the contract (None: the harness fell behind).
+    """A point's figures, and whether the latencies of those let in kept the contract's limits (None: the harness fell
+    behind).
 
-    Latencies are of sessions that were let in anyhow. A session that was refused is one failure `connect`; the others
-    ÷ (partials + the others) is the failure ratio of those let in.
+    A session that was refused has no latency, and is one failure `connect`. What failed of those let in is counted
+    beside it, by name, and left to the reader: the contract's limit is one failure in 100 000.
     """
     load = point["load"] or {}
-    refused, partials = load.get("refused", 0), load.get("partials", 0)
-    other = load.get("failures_total", 0) - refused
-    measured = {gate["key"]: gate["measured"] for gate in point["gates"]}
-    measured["failure_ratio"] = other / (partials + other) if partials else None
-    kept = all(measured[gate["key"]] is not None and measured[gate["key"]] <= gate["limit"] for gate in point["gates"])
+    refused, failures = load.get("refused", 0), dict(load.get("failures") or {})
+    failures["connect"] = failures.get("connect", 0) - refused
+    latencies = [gate for gate in point["gates"] if gate["key"].endswith("_ms")]
+    kept = all(gate["measured"] is not None and gate["measured"] <= gate["limit"] for gate in latencies)
     return {
         **{key: point[key] for key in ("sessions", "status", "reasons", "notes", "gateway")},
         "refused": refused,
-        "other_failures": other,
-        "measured": measured,
+        "failed": {name: count for name, count in failures.items() if count},
+        "stalls": load.get("stalls"),
+        "measured": {gate["key"]: gate["measured"] for gate in latencies},
         "kept": None if point["status"] == "INVALID" else kept,
     }
 
@@ -149,5 +150,12 @@ def said(point: Mapping[str, Any]) -> str:
     measured = point["measured"]
     words = "no answer" if measured["newest_p95_ms"] is None else "newest p50/p95 {newest_p50_ms:.0f}/"
     words = words if words == "no answer" else f"{words}{{newest_p95_ms:.0f}} ms".format(**measured)
-    kept = {None: "INVALID", True: "those let in keep the SLO", False: "the SLO is not kept"}[point["kept"]]
-    return f"{point['refused']} refused, {point['other_failures']} other failures, {words}: {kept}"
+    kept = {None: "INVALID", True: "those let in keep the SLO's latencies", False: "they do not"}[point["kept"]]
+    return f"{point['refused']} refused, failed of those let in: {failed(point)}, {words}: {kept}"
+
+
+def failed(point: Mapping[str, Any]) -> str:
+    """What failed of those let in: "3 stalled (3 recovered)"."""
+    recovered = (point["stalls"] or {}).get("recovered", 0)
+    more = {"stalled": f" ({recovered} recovered)"}
+    return ", ".join(f"{count} {name}{more.get(name, '')}" for name, count in point["failed"].items()) or "none"

@@ -7,6 +7,7 @@ from experiment.report import markdown
 from profiles.cliff.hazard import PoissonRate
 from profiles.soak.flat import FLAT_SHARE
 from profiles.survival.effects import LATE_MS, SETTLE_S, said
+from profiles.survival.overload import failed
 
 Evidence = Mapping[str, Any]
 
@@ -53,8 +54,8 @@ def _measured(evidence: Evidence) -> str:
 
 
 OVERLOAD_HEADINGS = (
-    *("row", "sessions", "let in at most", "refused", "other failures", "newest p50 / p95", "oldest p50 / p95"),
-    *("verdict", "those let in"),
+    *("row", "sessions", "let in at most", "refused", "failed of those let in", "newest p50 / p95", "oldest p50 / p95"),
+    *("verdict", "latencies of those let in"),
 )
 
 
@@ -74,7 +75,7 @@ def _overload_line(name: str, point: Mapping[str, Any]) -> list[str]:
     limit = "no limit" if point["limit"] is None else str(point["limit"])
     kept = {None: "–", True: "keep the SLO", False: "do not"}[point["kept"]]
     return [
-        *(name, str(point["sessions"]), limit, str(point["refused"]), str(point["other_failures"])),
+        *(name, str(point["sessions"]), limit, str(point["refused"]), failed(point)),
         *("–" if None in pair else f"{pair[0]:.0f} / {pair[1]:.0f}" for pair in pairs),
         *(point["status"], kept),
     ]
@@ -93,8 +94,8 @@ def _past_the_ceiling(overload: Evidence) -> list[str]:
         f"Measured on {machine['cpus']} × {machine['cpu_model']}, begun {str(overload['started'])[:10]}, "
         f"{settings['timing']}, receive = sender. Ceilings first, by a ladder: {ceilings}. Then "
         f"{settings['factor'] * 100:g} % of what passed, as the row is and with `most_sessions` at what passed, in "
-        "turn. A refused session gets status 503 and is one failure, so the contract's verdict stays FAIL. Those let "
-        "in keep the SLO where their latencies do, and their failures without the refused.",
+        "turn. A refused session gets status 503, or 1013 after the upgrade, and is one failure, so that the verdict "
+        "of the contract stays FAIL. Those let in are judged by their latencies.",
         markdown(OVERLOAD_HEADINGS, overload_lines(overload)),
         *(f"{name} did not run: {row['refused']}" for name, row in overload["rows"].items() if row["refused"]),
     ]

@@ -6,6 +6,7 @@ It recognises a session by its first frame's audio. Framing is websockets' own s
 import asyncio
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Mapping
@@ -68,9 +69,9 @@ def error(oldest: int, newest: int, **changes: Any) -> dict[str, Any]:
 
 
 class TinyGateway:
-    """Context manager, `url` while open. `ways`: session → misbehaviour; `upgrade`: yes, refuse, silent, or full, which
-    closes with 1013 in the same segment; `held_s`: from when to when, seconds after the first client's upgrade, answers
-    that are ready are kept back."""
+    """Context manager, `url` while open. `ways`: session → misbehaviour; `upgrade`: yes, refuse, silent, full, which
+    closes with 1013 in the same segment, or full and reset, which does so after the start message, and resets at once;
+    `held_s`: from when to when, seconds after the first client's upgrade, answers that are ready are kept back."""
 
     def __init__(
         self, ways: Mapping[int, str] | None = None, upgrade: str = "yes", held_s: tuple[float, float] = (0.0, 0.0)
@@ -187,6 +188,14 @@ class _Client:
         if self._gateway.upgrade == "full":
             self._protocol.send_close(1013, "full")
         self._write()
+        if self._gateway.upgrade == "full and reset":
+            await self._reader.read(65536)
+            self._protocol.send_close(1013, "full")
+            self._write()
+            sock: socket.socket = self._writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._writer.transport.abort()
+            return False
         return True
 
     def _take(self, audio: bytes) -> None:

@@ -62,6 +62,9 @@ def test_a_shape_that_leaves_no_core_is_refused_unless_shared() -> None:
         ({"sessions": "0"}, "SESSIONS: expected"),
         ({"sessions": ","}, "SESSIONS: expected"),
         ({"harness": "mine"}, "HARNESS: expected 'shared'"),
+        ({"receive": "both"}, "RECEIVE: expected sender or gateway, got 'both'"),
+        ({"start": 0}, "START: expected a number of at least 1, got 0"),
+        ({"target": "ws://127.0.0.1:1", "receive": "sender"}, "RECEIVE cannot be given to a gateway that already runs"),
         ({"target": "ws://127.0.0.1"}, "TARGET: expected ws://HOST:PORT"),
         ({"target": "ws://127.0.0.1:x"}, "TARGET: expected ws://HOST:PORT"),
         ({"target": "ws://127.0.0.1:1/elsewhere"}, "TARGET: expected ws://HOST:PORT"),
@@ -73,6 +76,41 @@ def test_a_wrong_option_says_what_was_expected(options: dict[str, str], said: st
     with pytest.raises(ConfigError) as caught:
         plan(**options)
     assert said in str(caught.value)
+
+
+def received(made: Plan) -> tuple[str | None, str | None]:
+    return made.shape.receive if made.shape else None, made.not_steered
+
+
+def test_whole_cpus_receive_for_themselves_where_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiment.ask.plan.cannot_steer", lambda cpus: None if cpus == {1} else "other CPUs")
+    assert received(plan()) == ("gateway", None)
+    assert received(plan(receive="sender")) == ("sender", None)
+    assert received(plan(shape="quota-0.5")) == ("sender", None)
+    assert received(plan(target="ws://127.0.0.1:1")) == (None, None)
+    monkeypatch.setattr("experiment.ask.plan.cannot_steer", lambda _: "no rights")
+    assert received(plan()) == ("sender", "no rights")
+    assert received(plan(receive="sender")) == ("sender", None)
+
+
+def test_where_it_means_nothing_the_sender_receives_and_the_plan_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiment.ask.plan.cannot_steer", lambda _: None)
+    receive, why = received(plan(shape="quota-0.5", receive="gateway"))
+    assert (receive, "a quota does not hold" in str(why)) == ("sender", True)
+    receive, why = received(plan(shape="cpuset-2", harness="shared"))
+    assert (receive, "shares the gateway's CPUs" in str(why)) == ("sender", True)
+
+
+def test_a_ladder_begins_by_a_probe_unless_it_is_told_where() -> None:
+    def of(**options: Any) -> tuple[int | None, tuple[int, ...] | None]:
+        (row,) = resolve(load_config(), Ask("ladder", ("gil",), **options)).rows
+        return None if row.ladder is None else row.ladder.start, None if row.probe is None else row.probe.sessions
+
+    assert of() == (200, (40,))
+    assert of(shapes=("quota-0.1",)) == (20, (4,))
+    assert of(start=70) == (70, None)
+    assert of(sessions=(100,)) == (200, None)
+    assert of(sessions=(100,), ladder="no") == (None, None)
 
 
 @pytest.mark.parametrize("text", ["200,300", "200 300", "200, 300"])

@@ -25,16 +25,28 @@ ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$w
 
 GROUPS = {
     "measure": ["experiment", "ladder", "compare", "reproduce", "bench", "conformance"],
-    "explain": ["profile", "soak", "faults", "cliff", "collector"],
+    "explain": ["profile", "soak", "faults", "overload", "cliff", "collector"],
     "read": ["results", "report", "notebooks", "help"],
     "keep": ["test", "test-all", "check", "doctor", "lock", "clean"],
 }
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
-VARIABLES = ["VARIANT", "SHAPE", "TIMING", "SESSIONS", "TARGET", "HARNESS", "INFER_PORT", "PROFILER", "RESULTS"]
+VARIABLES = [
+    "VARIANT",
+    "SHAPE",
+    "TIMING",
+    "SESSIONS",
+    "TARGET",
+    "HARNESS",
+    "RECEIVE",
+    "INFER_PORT",
+    "PROFILER",
+    "RESULTS",
+]
 OTHERS = [
     "VARIANTS",
     "ROUNDS",
     "LADDER",
+    "START",
     "AA",
     "RUNS",
     "RUN",

@@ -62,7 +62,7 @@ def evidence(**row: Any) -> dict[str, Any]:
 
 
 def past_the_ceiling(
-    limit: int | None, refused: int, failures: int, newest_p95_ms: float, **more: Any
+    limit: int | None, refused: int, stalled: int, newest_p95_ms: float, **more: Any
 ) -> dict[str, Any]:
     """A point of 90 sessions as `run_point` gives it, read."""
     limits = {"newest_p50_ms": 200, "newest_p95_ms": 350, "oldest_p50_ms": 1200, "oldest_p95_ms": 1650}
@@ -76,7 +76,11 @@ def past_the_ceiling(
         "notes": [],
         "gateway": None,
         "gates": gates,
-        "load": {"refused": refused, "failures_total": failures, "partials": 1000},
+        "load": {
+            "refused": refused,
+            "failures": {"connect": refused, "stalled": stalled},
+            "stalls": {"recovered": stalled},
+        },
         **more,
     }
     return {"limit": limit, **of_those_let_in(point)}
@@ -87,7 +91,7 @@ def overloaded() -> dict[str, Any]:
         "refused": None,
         "interpreter": {"tag": "3.14.7", "prefix": "somebody's own"},
         "bracket": {"passed": 60, "failed": 62},
-        "points": [past_the_ceiling(None, 0, 3, 900.0), past_the_ceiling(60, 30, 30, 120.0)],
+        "points": [past_the_ceiling(None, 0, 3, 900.0), past_the_ceiling(60, 30, 0, 120.0)],
     }
     settings = {"timing": "quick", "factor": 1.5, "shapes": {"gil": "quota-0.1", "mt": "quota-0.1"}}
     rows = {"gil": row, "mt": {"refused": "no such build"}}
@@ -135,18 +139,19 @@ def test_a_soak_is_a_line_with_what_moved_and_what_its_stalls_say(tmp_path: Path
     assert read_soaks(tmp_path)["soaks"][0]["title"] == "mt"
 
 
-def test_those_let_in_are_judged_without_the_refused() -> None:
-    assert past_the_ceiling(60, 30, 30, 120.0)["kept"] is True
-    assert past_the_ceiling(60, 30, 30, 351.0)["kept"] is False
-    assert past_the_ceiling(60, 30, 31, 120.0)["kept"] is False  # one failed that was let in
-    assert past_the_ceiling(60, 30, 30, 120.0, status="INVALID")["kept"] is None
-    assert past_the_ceiling(60, 0, 0, 120.0, load=None)["kept"] is False
+def test_those_let_in_are_judged_by_their_latencies_and_what_failed_is_counted_beside() -> None:
+    assert past_the_ceiling(60, 30, 0, 120.0)["kept"] is True
+    assert past_the_ceiling(60, 30, 0, 351.0)["kept"] is False
+    assert past_the_ceiling(60, 30, 1, 120.0)["failed"] == {"stalled": 1}
+    assert past_the_ceiling(60, 30, 0, 120.0)["failed"] == {}
+    assert past_the_ceiling(60, 30, 0, 120.0, status="INVALID")["kept"] is None
+    assert past_the_ceiling(60, 0, 0, 120.0, load=None)["failed"] == {}
 
 
 def test_the_page_tells_what_a_limit_does_past_the_ceiling(tmp_path: Path) -> None:
     assert overload_lines(overloaded()) == [
-        ["gil", "90", "no limit", "0", "3", "100 / 900", "1100 / 1400", "FAIL", "do not"],
-        ["gil", "90", "60", "30", "0", "100 / 120", "1100 / 1400", "FAIL", "keep the SLO"],
+        ["gil", "90", "no limit", "0", "3 stalled (3 recovered)", "100 / 900", "1100 / 1400", "FAIL", "do not"],
+        ["gil", "90", "60", "30", "none", "100 / 120", "1100 / 1400", "FAIL", "keep the SLO"],
     ]
     text = page(evidence(), overloaded(), soaked())
     assert "gil on CPython 3.14.7, quota-0.1: confirmed 60 ↔ fails 62. Then 150 % of what passed" in text

@@ -1,6 +1,6 @@
 """How fast a core is after a pause: the same small piece of Python while busy, and in the millisecond after sleeping.
 
-    python experiment/host/core_speed.py
+    python experiment/host/cpus/core_speed.py
 
 Prints one JSON object: medians in µs. Where the two differ, costs in µs depend on how busy the core is. It runs as a
 file, under any interpreter: the standard library only.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiment.host.cpus import STAT, cpu_ticks
+from experiment.host.cpus.facts import STAT, cpu_ticks
 from experiment.host.procfs import CLOCK_TICKS_PER_S, ProcessId, thread_stats
 
 NOTABLE = 0.01

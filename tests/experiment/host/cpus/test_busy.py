@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiment.host import busy_between, notable, read_cores, usable_cpus
-from experiment.host.cores import CoresReading
+from experiment.host.cpus import CoresReading
 from experiment.host.procfs import ProcessId
 
 NONE = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0)

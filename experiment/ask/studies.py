@@ -1,0 +1,99 @@
+"""The tables of the laboratory's own studies, each a verb of `profiles`: cliff, collector, faults, overload. Pure."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from experiment.ask.table import Count, Positive, Series, Table
+
+
+class Cell(Table):
+    """One server of the reproducer's application: which Granian on which build, and the factors that may matter."""
+
+    about: str
+    environment: str
+    interpreter: Series = "3.14t"
+    runtime: Literal["st", "mt"] = "mt"
+    loop: Literal["asyncio", "uvloop"] = "asyncio"
+    cpus: Literal["all", "one", "quota"] = "all"
+    """all: of the machine; one: pinned; quota: one vCPU of CFS time, over all."""
+    spin_us: Annotated[float, Field(ge=0)] = 80
+    """The amplifier: longest spin between calling `receive()` and awaiting it."""
+
+
+class CliffPoint(Table):
+    """One point of a whole gateway, with forensics."""
+
+    variant: str
+    timing: str
+
+
+class Cliff(Table):
+    """`make cliff`: cells in turn, then points."""
+
+    reference: str
+    clients: Count
+    turns: Count
+    turn_s: Positive
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    shape: str
+    sessions: Count
+    cells: Annotated[dict[str, Cell], Field(min_length=1)]
+    points: list[CliffPoint]
+
+    def model_post_init(self, _: object) -> None:
+        """The reference is one of the cells."""
+        if self.reference not in self.cells:
+            raise ValueError(f"reference: expected one of {', '.join(self.cells)}, got {self.reference!r}")
+
+
+class CollectorSet(Table):
+    """Points of `make collector` that are compared with each other: its rows in turn, at each number of sessions."""
+
+    about: str
+    rows: Annotated[list[str], Field(min_length=1)]
+    """A row that stands here twice is measured twice: its difference from itself is the least that means something."""
+    sessions: Annotated[list[Count], Field(min_length=1)]
+    rounds: Count = 1
+    shape: str | None = None
+    """Another one than the table's; the harness may then share the gateway's cores."""
+    slices_ms: list[Positive] = Field(default_factory=list)
+    """Scheduler slices that the gateway's threads are given, one after the other; none leaves the kernel's."""
+    look: Literal["collections", "census", "stacks", "py-spy"] = "collections"
+    """What is looked at beside: the collections alone; after the window what is alive, whose, and what one more frees
+    (which holds up the last answers); flame graphs, on CPU and by wall clock; py-spy's, on CPU."""
+
+
+class Collector(Table):
+    """`make collector`: the reproducer, then sets of points, one set after the other."""
+
+    shape: str
+    timing: str
+    reproducer: bool = True
+    """Whether it runs; not where sets are chosen and it is none of them."""
+    pythons: list[str] = Field(default_factory=list)
+    """Commands that the reproducer runs on beside the interpreters of the rows, where they are on PATH."""
+    sets: Annotated[dict[str, CollectorSet], Field(min_length=1)]
+
+
+class Faults(Table):
+    """`make faults`: rows under load, and what is done beside it, one scenario after the other."""
+
+    shape: str
+    timing: str
+    sessions: Count
+    rows: Annotated[list[str], Field(min_length=1)]
+    scenarios: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    """Each some rules of the conformance suite."""
+
+
+class Overload(Table):
+    """`make overload`: each row's ceiling, then more load than that, without a limit on sessions and with one."""
+
+    timing: str
+    ladder: str
+    factor: Annotated[float, Field(gt=1)]
+    """Load ÷ ceiling."""
+    rounds: Count
+    shapes: Annotated[dict[str, str], Field(min_length=1)]
+    """By row."""

@@ -1,0 +1,14 @@
+"""Where a ladder begins: the load that a cost at a small one lets expect. Pure."""
+
+from experiment.ask import Ladder
+
+
+def starting_near(ladder: Ladder, cost_us: float, vcpus: float, share: float) -> Ladder:
+    """The ladder, its first rung at so many sessions as `share` of the vCPUs carry: vcpus × 10⁶ µs ÷ cost_us, at least
+    one and at most the ladder's most.
+
+    `cost_us`: of a session-second. At a small load it is higher than at a large one, where fixed work is shared by more
+    sessions, so that the rung lies below the ceiling rather than above it.
+    """
+    rung = round(share * vcpus * 1e6 / cost_us)
+    return ladder.model_copy(update={"start": max(1, min(ladder.most, rung))})
