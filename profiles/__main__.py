@@ -235,7 +235,7 @@ def publish_survival(
     run: Annotated[
         list[Path] | None, typer.Option(help="Folder of a finished `make faults`; of several, all rows.")
     ] = None,
-    overload: Annotated[Path | None, typer.Option(help="Folder of a finished `make overload`.")] = None,
+    overload: Annotated[list[Path] | None, typer.Option(help="The same of `make overload`.")] = None,
     soak: Annotated[list[Path] | None, typer.Option(help="Folders of finished `make soak`, all of them.")] = None,
 ) -> None:
     """Keep the evidence of `make faults`, `make overload` and `make soak`, and write docs/findings/survival.md."""

@@ -127,7 +127,7 @@ def _started(ladder: Ladder, ask: Ask, vcpus: float) -> Ladder:
 
 def _probe(config: Config, plan: Plan, vcpus: float) -> Plan:
     probe = config.probe
-    sessions = max(1, round(probe.sessions * vcpus))
+    sessions = max(probe.least, round(probe.sessions * vcpus))
     return replace(plan, timing_name=probe.timing, timing=config.timing(probe.timing), sessions=(sessions,))
 
 

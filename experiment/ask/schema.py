@@ -157,6 +157,8 @@ class Probe(Table):
     timing: str
     sessions: Count
     """For one vCPU."""
+    least: Count
+    """For a fraction of one: with a handful of sessions fixed work is most of the cost."""
     share: Annotated[float, Field(gt=0, lt=1)]
     """Of the sessions that the vCPUs would carry at that cost: the first rung."""
 

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiment.ask import load_config
-from experiment.host import ShapeRefused, cpu_plan, facts, role_environment, usable_cpus
+from experiment.host import ShapeRefused, cannot_steer, cpu_plan, facts, role_environment, usable_cpus
 from experiment.run import findings
 from experiment.setup import survey
 
@@ -52,9 +52,11 @@ def _shapes() -> list[Row]:
     for name, shape in load_config().shapes.items():
         try:
             plan = cpu_plan(shape.vcpus, shape.mode, usable_cpus())
-            rows.append(
-                ("ok", f"shape {name}", f"gateway on {sorted(plan.gateway)}, harness on {sorted(plan.harness)}", "")
-            )
+            where = f"gateway on {sorted(plan.gateway)}, harness on {sorted(plan.harness)}"
+            reason = cannot_steer(plan.gateway) if shape.receive == "gateway" else None
+            receive = "sender" if reason else shape.receive
+            mend = f"not gateway: {reason}" if reason else ""
+            rows.append(("note" if reason else "ok", f"shape {name}", f"{where}, receive = {receive}", mend))
         except ShapeRefused as refused:
             rows.append(("note", f"shape {name}", str(refused), "a machine with more cores"))
     return rows

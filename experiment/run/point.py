@@ -111,7 +111,7 @@ class _Watch:
         self.harness_faults: list[str] = []
         self.marks: dict[str, dict[str, Snapshot]] = {}
         self.cores: dict[str, CoresReading] = {}
-        """The gateway's CPUs as each phase began; none where they are not known, or the harness runs on them too."""
+        """The gateway's CPUs as the measured window began and ended; none where the harness runs on them too."""
         self.simulator: dict[str, Any] | None = None
         """Its figures when the load had ended; None where it did not answer."""
         self.sampler = Sampler(groups, folder.resources)
@@ -178,7 +178,8 @@ class _Watch:
             self._phase = event["phase"]
             self.surroundings.mark(self._phase)
             self.marks[self._phase] = {name: self.sampler.snapshot(name) for name in self._roles}
-            self._mark_cores()
+            if self._phase in ("measure", "drain"):  # it reads every thread of the machine
+                self._mark_cores()
             self._stage.update(self._phase)
         else:
             self._stage.update(self._phase, self._live(event))

@@ -171,10 +171,12 @@ async def _probe(run: Run, runner: _Runner, plan: Plan, folder: RunFolder, displ
 
 
 def _seen(plan: Plan, runner: _Runner, point: dict[str, Any]) -> dict[str, Any]:
-    """The cost of a session-second in a point, all-in where that is known, and the first rung that follows."""
+    """The cost of a session-second in a point, all-in where that is known, and the first rung that follows. Of a short
+    point's few requests one late one makes it INVALID: its cost holds all the same."""
     gateway, ladder, rung = point["gateway"] or {}, runner.search.ladder, None
     cost_us = gateway.get("all_in_us_per_session_second") or gateway.get("us_per_session_second")
-    if cost_us and ladder is not None and plan.shape is not None and point["status"] != "INVALID":
+    answered = (point["load"] or {}).get("partials")
+    if cost_us and answered and ladder is not None and plan.shape is not None:
         rung = starting_near(ladder, cost_us, plan.shape.total_vcpus, plan.config.probe.share).start
     kept = {key: point[key] for key in ("sessions", "status")}
     return {**kept, "us_per_session_second": cost_us, "first_rung": rung}

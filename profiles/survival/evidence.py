@@ -28,23 +28,40 @@ def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def keep(runs: Sequence[Path], root: Path = CHECKOUT) -> Path:
-    """Write compact evidence of finished runs: the rows of all of them. Raises ConfigError where one is none, or where
-    they differ in more than rows."""
+    """Write compact evidence of finished `make faults`: the rows of all of them. Raises ConfigError where one is none,
+    or where they differ in more than rows."""
+    first, *more = _alike(runs, EVIDENCE, "faults", {"rows": []})
+    rows = {name: row for one in (first, *more) for name, row in one["rows"].items()}
+    write_json(root / KEPT, first | {"settings": first["settings"] | {"rows": list(rows)}, "rows": rows})
+    return root / KEPT
+
+
+def keep_overload(runs: Sequence[Path], root: Path = CHECKOUT) -> Path:
+    """The same of `make overload`; each row has the shape of the last run that has it."""
+    first, *more = _alike(runs, overload.EVIDENCE, "overload", {"shapes": {}})
+    rows, shapes = dict(first["rows"]), dict(first["settings"]["shapes"])
+    for one in more:
+        rows |= one["rows"]
+        shapes |= one["settings"]["shapes"]
+    write_json(root / KEPT_OVERLOAD, first | {"settings": first["settings"] | {"shapes": shapes}, "rows": rows})
+    return root / KEPT_OVERLOAD
+
+
+def _alike(runs: Sequence[Path], file: str, verb: str, apart: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Compact evidence of each run. `apart`: settings in which they may differ, as they are compared."""
     found = []
     for run in runs:
-        evidence = read_json(run / EVIDENCE)
-        if evidence is None or not evidence["finished"]:
-            raise ConfigError(f"{run}: expected the folder of a finished `make faults`")
+        evidence = read_json(run / file)
+        if evidence is None or not evidence.get("finished"):
+            raise ConfigError(f"{run}: expected the folder of a finished `make {verb}`")
         found.append(compact(evidence))
     first = found[0]
     for run, other in zip(runs, found, strict=True):
         if unlike := [name for name in ("contract", "machine") if other[name] != first[name]]:
             raise ConfigError(f"{run}: expected a run like {runs[0]}; it has another {', '.join(unlike)}")
-        if other["settings"] | {"rows": []} != first["settings"] | {"rows": []}:
+        if {**other["settings"], **apart} != {**first["settings"], **apart}:
             raise ConfigError(f"{run}: expected a run like {runs[0]}; it has other settings")
-    rows = {name: row for one in found for name, row in one["rows"].items()}
-    write_json(root / KEPT, first | {"settings": first["settings"] | {"rows": list(rows)}, "rows": rows})
-    return root / KEPT
+    return found
 
 
 def read_evidence(root: Path = CHECKOUT) -> dict[str, Any]:
@@ -53,15 +70,6 @@ def read_evidence(root: Path = CHECKOUT) -> dict[str, Any]:
     if evidence is None:
         raise ConfigError(f"{KEPT}: expected the evidence of `make faults`; run it, then publish it")
     return evidence
-
-
-def keep_overload(run: Path, root: Path = CHECKOUT) -> Path:
-    """Write compact evidence of a finished `make overload`. Raises ConfigError where it is none."""
-    evidence = read_json(run / overload.EVIDENCE)
-    if evidence is None or not evidence.get("finished"):
-        raise ConfigError(f"{run}: expected the folder of a finished `make overload`")
-    write_json(root / KEPT_OVERLOAD, compact(evidence))
-    return root / KEPT_OVERLOAD
 
 
 def read_overload(root: Path = CHECKOUT) -> dict[str, Any]:

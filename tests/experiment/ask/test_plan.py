@@ -107,7 +107,8 @@ def test_a_ladder_begins_by_a_probe_unless_it_is_told_where() -> None:
         return None if row.ladder is None else row.ladder.start, None if row.probe is None else row.probe.sessions
 
     assert of() == (200, (40,))
-    assert of(shapes=("quota-0.1",)) == (20, (4,))
+    assert of(shapes=("quota-0.1",)) == (20, (20,))
+    assert of(shapes=("quota-2",), harness="shared") == (400, (80,))
     assert of(start=70) == (70, None)
     assert of(sessions=(100,)) == (200, None)
     assert of(sessions=(100,), ladder="no") == (None, None)

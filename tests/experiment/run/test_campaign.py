@@ -149,6 +149,46 @@ def test_an_interrupted_run_is_taken_up_again(
     assert [one.sessions for one in run.rows[0].points] == [100, 200, 100, 200]
 
 
+def test_a_ladder_begins_where_a_probe_says_also_when_it_is_taken_up_again(
+    tmp_path: Path, taken: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(name: str, sessions: int) -> str:
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        return "PASS" if sessions <= 600 else "FAIL"
+
+    wanted = Ask("ladder", ("gil",), ("cpuset-1",), "smoke")
+    measure(monkeypatch, taken, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(tmp_path, wanted)
+    assert taken == [("gil", 40), ("gil", 500)]  # 1000 µs at 40 sessions: half of the 1000 that fill a vCPU
+    (folder,) = tmp_path.glob("2*")
+    measure(monkeypatch, taken, lambda _, sessions: "PASS" if sessions <= 600 else "FAIL")
+    (row,) = carry_out(tmp_path, wanted, folder).rows
+    assert [each.sessions for each in row.points][:2] == [500, 750]
+    assert taken.count(("gil", 40)) == 1
+    assert row.verdict["probe"] == {
+        "sessions": 40,
+        "status": "PASS",
+        "us_per_session_second": 1000,
+        "first_rung": 500,
+    }
+
+
+def test_start_says_it_instead_and_a_first_listed_point_is_as_good_as_a_probe(
+    tmp_path: Path, taken: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(monkeypatch, taken, lambda _, sessions: "PASS" if sessions <= 600 else "FAIL")
+    carry_out(tmp_path / "start", Ask("ladder", ("gil",), ("cpuset-1",), "smoke", start=70))
+    assert taken[0] == ("gil", 70)
+    taken.clear()
+    carry_out(tmp_path / "listed", ask("gil", sessions=(200,), ladder="confirm"))
+    assert taken[:3] == [("gil", 200), ("gil", 500), ("gil", 750)]
+    taken.clear()
+    carry_out(tmp_path / "both", ask("gil", sessions=(200,), ladder="confirm", start=300))
+    assert taken[:3] == [("gil", 200), ("gil", 300), ("gil", 450)]
+
+
 def test_variables_kept_by_name_are_recorded_and_another_value_cannot_take_the_run_up(
     tmp_path: Path, taken: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from experiment.ask import Ask
 from experiment.ask.config import load_config
 from experiment.ask.schema import Foreign
-from experiment.host import ShapeRefused, usable_cpus
+from experiment.host import ShapeRefused, cannot_steer, usable_cpus
 from experiment.run.campaign import make_campaign
 from experiment.run.progress import Display
 from experiment.run.runner import run_campaign
@@ -51,9 +51,19 @@ async def test_a_foreign_row_is_measured_like_any_other(tmp_path: Path) -> None:
     assert summary["load"]["failures_total"] == 0
     assert summary["load"]["partials"] > 20
     assert summary["gateway"]["us_per_session_second"] > 0
+    # All that ran on its CPU is what it used itself and more, but for clock ticks of 10 ms in a short window.
+    own, all_in = (summary["gateway"][f"{name}us_per_session_second"] for name in ("", "all_in_"))
+    assert all_in > 0.8 * own
+    (plan,) = (row.plan for row in campaign.rows)
+    assert plan is not None
+    assert plan.cpus is not None
+    receive = "sender" if cannot_steer(plan.cpus.gateway) else "gateway"
+    assert (plan.shape and plan.shape.receive) == receive
+    assert any("receive = sender" in note for note in summary["notes"]) == (receive == "sender")
     cpus = {str(cpu) for cpu in usable_cpus()}
     assert set(summary["steal_share"] or cpus) == cpus
     assert (tmp_path / "stopped").exists()
     manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["rows"]["mine"]["shape"]["receive"] == receive
     assert manifest["rows"]["mine"]["variant"]["command"][1:3] == ["-m", "variants.asgi"]
     assert not list((tmp_path / "results/.running").glob("*.json"))

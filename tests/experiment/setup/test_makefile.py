@@ -273,7 +273,7 @@ def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, progr
         (
             ["experiment", *(f"{name}={name.lower()}" for name in VARIABLES if name != "PROFILER")],
             "harness -- -m experiment --variant variant --shape shape --target target --harness harness "
-            "--infer-port infer_port --sessions sessions --timing timing --results results",
+            "--receive receive --infer-port infer_port --sessions sessions --timing timing --results results",
         ),
         (["ladder", "SHAPE=quota-1", "DRY_RUN=1"], "harness -- -m experiment ladder --shape quota-1 --dry-run"),
         (["compare", "VARIANTS=gil", "AA=1"], "harness -- -m experiment compare --variants gil --aa"),

@@ -95,7 +95,10 @@ def overloaded() -> dict[str, Any]:
     }
     settings = {"timing": "quick", "factor": 1.5, "shapes": {"gil": "quota-0.1", "mt": "quota-0.1"}}
     rows = {"gil": row, "mt": {"refused": "no such build"}}
-    return {key: evidence()[key] for key in ("started", "finished", "machine")} | {"settings": settings, "rows": rows}
+    return {key: evidence()[key] for key in ("started", "finished", "contract", "machine")} | {
+        "settings": settings,
+        "rows": rows,
+    }
 
 
 def soaked() -> dict[str, Any]:
@@ -157,13 +160,13 @@ def test_the_page_tells_what_a_limit_does_past_the_ceiling(tmp_path: Path) -> No
     assert "gil on CPython 3.14.7, quota-0.1: confirmed 60 ↔ fails 62. Then 150 % of what passed" in text
     assert "mt did not run: no such build" in text
     write_json(tmp_path / overload.EVIDENCE, overloaded())
-    kept = keep_overload(tmp_path, tmp_path).read_text(encoding="utf-8")
+    kept = keep_overload([tmp_path], tmp_path).read_text(encoding="utf-8")
     assert "secret" not in kept
     assert "somebody" not in kept
     assert overload_lines(read_overload(tmp_path)) == overload_lines(overloaded())
     write_json(tmp_path / overload.EVIDENCE, overloaded() | {"finished": False})
     with pytest.raises(ConfigError, match="finished `make overload`"):
-        keep_overload(tmp_path, tmp_path)
+        keep_overload([tmp_path], tmp_path)
     with pytest.raises(ConfigError, match=r"expected rows of \[overload\], gil, drain, got nonesuch"):
         overload_of(load_config(), ["nonesuch"])
 
