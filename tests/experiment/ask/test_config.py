@@ -37,6 +37,7 @@ def test_every_shape_has_its_name_and_two_gib() -> None:
     contract = ["cpuset-1", "cpuset-2", "quota-1", "quota-2", "quota-0.5", "quota-0.25", "quota-0.1"]
     assert list(shapes) == [
         *contract,
+        "quota-0.05",
         *(f"quota-{threads}x{each}" for each in ("0.25", "0.1", "0.05", "1") for threads in (1, 2)),
     ]
     for name, shape in shapes.items():
