@@ -5,10 +5,10 @@ from experiment.ask import Ladder
 
 def starting_near(ladder: Ladder, cost_us: float, vcpus: float, share: float) -> Ladder:
     """The ladder, its first rung at so many sessions as `share` of the vCPUs carry: vcpus × 10⁶ µs ÷ cost_us, at least
-    one and at most the ladder's most.
+    the ladder's own start and at most its most.
 
-    `cost_us`: of a session-second. At a small load it is higher than at a large one, where fixed work is shared by more
-    sessions, so that the rung lies below the ceiling rather than above it.
+    `cost_us`: of a session-second. At a small load it can be several times that at a large one, where fixed work is
+    shared by more sessions: so it can say that a gateway is fast, and never that it is slow.
     """
     rung = round(share * vcpus * 1e6 / cost_us)
-    return ladder.model_copy(update={"start": max(1, min(ladder.most, rung))})
+    return ladder.model_copy(update={"start": max(ladder.start, min(ladder.most, rung))})

@@ -11,7 +11,7 @@ LADDER = Ladder(start=200, growth=1.5, points=40, most=20_000, confirm=True)
 
 
 @pytest.mark.parametrize(
-    ("cost_us", "vcpus", "start"), [(2500.0, 1.0, 200), (100.0, 1.0, 5000), (100.0, 16.0, 20_000), (9e9, 0.1, 1)]
+    ("cost_us", "vcpus", "start"), [(2500.0, 1.0, 200), (100.0, 1.0, 5000), (100.0, 16.0, 20_000), (9e9, 0.1, 200)]
 )
 def test_the_first_rung_is_a_share_of_what_would_fill_the_vcpus(cost_us: float, vcpus: float, start: int) -> None:
     assert starting_near(LADDER, cost_us, vcpus, 0.5) == LADDER.model_copy(update={"start": start})
