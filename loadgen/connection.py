@@ -10,18 +10,20 @@ import select
 import socket
 from collections import deque
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 
-from loadgen.frames import WIRE_BYTES
 from loadgen.ledger import ErrorSeen, SessionLedger
 from loadgen.messages import Partial, ProtocolViolation, read_message
 from loadgen.schedule import due_s
-from loadgen.shared import Shared, Slot, State
+from loadgen.shared import Shared, State
+
+if TYPE_CHECKING:
+    from loadgen.slots import Slot
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 START_MESSAGE = b'{"type":"start"}'
@@ -106,15 +108,13 @@ class Connection:
 
     # Audio
 
-    def join(self, slot: "Slot[Connection]", cycle: Any, lead_s: float) -> None:
-        """Have `slot` send this session's frames, `cycle` giving them from frame 1 on."""
-        assert self._sock is not None
-        self.slot, self.place = slot, len(slot.connections)
+    def join(self, slot: "Slot[Connection]", lead_s: float) -> None:
+        """Have `slot` send this session's frames, from frame 1 on."""
+        self.slot, self.place = slot, slot.add(self, self.ledger.session)
         self._rounds_at_join = slot.rounds
-        slot.connections.append(self)
-        slot.sends.append(self.queue_frame if self._pending else self._sock.send)
-        slot.cycles.append(cycle)
         slot.lead_s = max(slot.lead_s, lead_s)
+        if not self._pending:
+            slot.release(self.place, self._fd)
 
     def leave(self) -> None:
         """Stop sending audio; the frames due so far stay due."""
@@ -123,11 +123,9 @@ class Connection:
             return
         self.ledger.due = slot.rounds - self._rounds_at_join
         self.slot = None
-        last = slot.connections.pop()
-        send, cycle = slot.sends.pop(), slot.cycles.pop()
-        if last is not self:
-            slot.connections[self.place], slot.sends[self.place], slot.cycles[self.place] = last, send, cycle
-            last.place = self.place
+        moved = slot.remove(self.place)
+        if moved is not None:
+            moved.place = self.place
 
     @property
     def frames_sent(self) -> int:
@@ -135,12 +133,11 @@ class Connection:
         due = self.ledger.due if self.slot is None else self.slot.rounds - self._rounds_at_join
         return due - self._pending_frames
 
-    def queue_frame(self, frame: bytes) -> int:
-        """Stands in for `sock.send` while the socket is full: the frame waits its turn, the schedule does not."""
+    def queue_frame(self, frame: bytes) -> None:
+        """While the socket is full a frame waits its turn; the schedule does not."""
         assert self.slot is not None
         self._pending.append((frame, self.slot.rounds - self._rounds_at_join + 1))
         self._pending_frames += 1
-        return WIRE_BYTES
 
     def came_short(self, frame: bytes, taken_bytes: int) -> None:
         """The socket took only `taken_bytes` (0 … 647) of a frame that the slot just sent."""
@@ -150,7 +147,6 @@ class Connection:
         if taken_bytes:
             _, number = self._pending.pop()
             self._pending.append((memoryview(frame)[taken_bytes:], number))
-        self.slot.sends[self.place] = self.queue_frame
 
     def send_failed(self, error: OSError) -> None:
         """The socket refused the frame that the slot just sent, for another reason than being full."""
@@ -158,6 +154,8 @@ class Connection:
         self._broken("sending", error)
 
     def _wait_for_room(self) -> None:
+        if self.slot is not None:
+            self.slot.hold(self.place)
         self._took_s = self._shared.clock()
         self._shared.blocked.add(self)
         self._shared.epoll.modify(self._fd, IN | OUT)
@@ -189,7 +187,7 @@ class Connection:
         self._shared.blocked.discard(self)
         self._shared.epoll.modify(self._fd, IN)
         if self.slot is not None:
-            self.slot.sends[self.place] = self._sock.send
+            self.slot.release(self.place, self._fd)
 
     # What the protocol object wants written: handshake, start, pong, close
 
@@ -214,8 +212,6 @@ class Connection:
             if taken == len(data):
                 return
             self._wait_for_room()
-            if self.slot is not None:
-                self.slot.sends[self.place] = self.queue_frame
         self._pending.append((memoryview(data)[taken:], 0))
 
     # Coming in

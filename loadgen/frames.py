@@ -4,7 +4,7 @@ Pure: a seed in, bytes out. No socket or clock belongs here.
 
 PROTOCOL, section 3: sample k of frame n of session s is ((n × 320 + s + k) × 17 mod 20000) − 10000. That is one
 periodic table of 20000 samples read from (n × 320 + s) mod 20000 on, so at most 20000 wire frames exist, and a session
-walks through 125 of them (320 × 125 is a multiple of 20000).
+walks through 125 of them (320 × 125 is a multiple of 20000): its frame 126 is frame 1 again.
 """
 
 import numpy as np
@@ -14,7 +14,6 @@ FRAME_SAMPLES = 320
 FRAME_BYTES = 640
 WIRE_BYTES = 648
 PERIOD = 20000
-CYCLE_FRAMES = 125
 
 _HEADER = (0x82, 0xFE, FRAME_BYTES >> 8, FRAME_BYTES & 0xFF)  # FIN + binary, masked + 16-bit length (RFC 6455, 5.2)
 _TABLE = ((np.arange(PERIOD, dtype=np.int64) * 17) % PERIOD - 10000).astype("<i2")
@@ -43,13 +42,15 @@ class WireFrames:
         wire[:, :4] = _HEADER
         wire[:, 4:8] = masks
         wire[:, 8:] = payloads.view(np.uint8) ^ np.tile(masks, FRAME_BYTES // 4)
-        flat = wire.tobytes()
-        self._frames = [flat[i : i + WIRE_BYTES] for i in range(0, len(flat), WIRE_BYTES)]
+        self._wire = wire
+        self.address = wire.ctypes.data
+        """Where in memory the table begins: the frame that begins at sample m lies m × 648 bytes further on."""
+
+    def at(self, offset: int) -> bytes:
+        """The wire bytes of the frame that begins at `offset` of the periodic table."""
+        frame: bytes = self._wire[offset % PERIOD].tobytes()
+        return frame
 
     def frame_of(self, session: int, frame: int) -> bytes:
         """The wire bytes of `frame` (from 1) of `session`."""
-        return self._frames[offset_of(session, frame)]
-
-    def cycle_of(self, session: int) -> list[bytes]:
-        """The wire bytes of frames 1 … 125 of `session`; frame 126 is frame 1 again."""
-        return [self.frame_of(session, frame) for frame in range(1, CYCLE_FRAMES + 1)]
+        return self.at(offset_of(session, frame))

@@ -1,4 +1,4 @@
-"""What a worker and its connections have in common: states, limits, the 1 ms slots, and the lists they all write to.
+"""What a worker and its connections have in common: states, limits, and the lists they all write to.
 
 Only data and its smallest operations live here; what a connection does is in `connection`, when it does it in `worker`.
 """
@@ -45,23 +45,6 @@ class State(Enum):
     DRAINING = auto()  # no more audio; the message that covers the last frame is awaited
     CLOSING = auto()
     DONE = auto()
-
-
-class Slot(Generic[C]):
-    """The sessions that send in the same millisecond of every 20 (of every burst), as lists for one tight loop.
-
-    `rounds` counts how often the slot was served; `lead_s` is how far before the slot's beginning its earliest frame
-    is due.
-    """
-
-    __slots__ = ("connections", "cycles", "lead_s", "rounds", "sends")
-
-    def __init__(self) -> None:
-        self.connections: list[C] = []
-        self.sends: list[Callable[[bytes], int]] = []
-        self.cycles: list[Any] = []
-        self.rounds = 0
-        self.lead_s = 0.0
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ messages mean is found out afterwards. Nothing here judges, prints, or talks to 
 
 import gc
 import logging
+import os
 import resource
 import select
 import socket
@@ -13,19 +14,21 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import cycle
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from websockets.uri import WebSocketURI, parse_uri
 
 from loadgen.connection import Connection
-from loadgen.frames import WIRE_BYTES, WireFrames
+from loadgen.frames import WireFrames
 from loadgen.ledger import Failure, SessionLedger
 from loadgen.samples import Row, Table, tabulate
 from loadgen.schedule import FRAME_INTERVAL_S, SLOT_S, SLOTS_PER_FRAME, Timing, slot_of, start_offsets_s
-from loadgen.shared import Exhaustion, Limits, Shared, Slot, State
+from loadgen.shared import Exhaustion, Limits, Shared, State
+
+if TYPE_CHECKING:
+    from loadgen.slots import Slot
 
 _EVENTS_AT_ONCE = 32
 _SWEEP_SLOTS = 100
@@ -142,6 +145,9 @@ class Worker:
         self._connections = [Connection(session, self._shared) for _, session in mine]
         self._offsets_s = [offset_s for offset_s, _ in mine]
         self._burst_s = (plan.burst_frames - 1) * FRAME_INTERVAL_S  # from a burst's first due time to its last
+        # Imported here, as in `verify`: it loads Numba, which the parent process never needs.
+        from loadgen.slots import Slot
+
         self._slots: list[Slot[Connection]] = [Slot() for _ in range(SLOTS_PER_FRAME * plan.burst_frames)]
         self._joins: dict[int, list[Connection]] = {}  # by the slot in which a session's first frames go out
         self._opening: set[Connection] = set()
@@ -182,7 +188,7 @@ class Worker:
 
     def _stream(self, report: Callable[[Progress], None]) -> float:
         """Serve every slot to the end of `measure`, in order, none skipped; CPU seconds of the measured window."""
-        t0, slots = self._t0, self._slots
+        t0, slots, frames = self._t0, self._slots, self._frames
         monotonic, sleep = time.monotonic, time.sleep
         late_slots, late_s, late_frames = self._late_slots, self._late_s, self._late_frames
         offsets_s, connections = self._offsets_s, self._connections
@@ -205,22 +211,19 @@ class Worker:
             slot = slots[index % len(slots)]
             if index in self._joins:
                 self._join(slot, index)
-            sends = slot.sends
-            if sends:
+            if slot.connections:
                 for _ in burst:
-                    for send, frame, connection in zip(sends, map(next, slot.cycles), slot.connections, strict=True):
-                        try:
-                            taken = send(frame)
-                            if taken != WIRE_BYTES:
-                                connection.came_short(frame, taken)
-                        except BlockingIOError:
-                            connection.came_short(frame, 0)
-                        except OSError as error:
-                            broken.append((connection, error))
+                    for odd in slot.send(frames):
+                        if odd.is_full:
+                            odd.connection.came_short(odd.frame, max(0, odd.taken))
+                        elif odd.is_held:
+                            odd.connection.queue_frame(odd.frame)
+                        else:
+                            broken.append((odd.connection, OSError(-odd.taken, os.strerror(-odd.taken))))
                     slot.rounds += 1
                 late_slots.append(index)
                 late_s.append(monotonic() - at + slot.lead_s)
-                late_frames.append(len(sends))
+                late_frames.append(len(slot.connections))
                 if broken:
                     for connection, refusal in broken:
                         before = connection.state
@@ -265,14 +268,13 @@ class Worker:
         if connection.state is not before:
             self._moved(connection, before)
 
-    def _join(self, slot: Slot[Connection], index: int) -> None:
+    def _join(self, slot: "Slot[Connection]", index: int) -> None:
         for connection in self._joins.pop(index):
             if connection.state is State.STREAMING:
                 start_s = connection.ledger.start_s
                 assert start_s is not None
-                session = connection.ledger.session
                 lead_s = index * SLOT_S - start_s - self._burst_s
-                connection.join(slot, cycle(self._frames.cycle_of(session)), lead_s)
+                connection.join(slot, lead_s)
 
     def _handle_events(self, timeout_s: float, until: float) -> None:
         """Handle what has come in; go on past the first batch only while it is not yet `until` (monotonic)."""

@@ -5,86 +5,29 @@ nothing else; both on one core, to the same sink on another, in turn. Nothing he
 """
 
 import argparse
-import gc
 import multiprocessing
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import cycle
-from multiprocessing.connection import Connection as Pipe
-from socket import IPPROTO_TCP, TCP_NODELAY, create_connection
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from loadgen.bench.bare import WARMUP_S, Measured, bare_loop
 from loadgen.bench.sink import run_sink
 from loadgen.fleet import Event, run_fleet
-from loadgen.frames import WireFrames
-from loadgen.histograms import Distribution
-from loadgen.schedule import SLOT_S, SLOTS_PER_FRAME, Timing
+from loadgen.schedule import Timing
 from loadgen.summary import summarise
-from loadgen.worker import Plan, raise_descriptor_limit
+from loadgen.worker import Plan
 
 _RAMP_S = 3.0
-_WARMUP_S = 2.0
 _GOAL_RATIO, _AIM_RATIO, _GOAL_LATE_MS = 1.7, 1.3, 5.0
 
 
-@dataclass(slots=True)
-class Measured:
-    """One turn: CPU of the measured window, and send lateness p99 as the worker reckons it."""
-
-    cpu_us_per_session_s: float
-    late_p99_ms: float | None
-    failures: int = 0
-
-
-def bare_loop(pipe: Pipe, port: int, sessions: int, seconds: float) -> None:
-    """B's process: the sending half of the worker's loop, and nothing else; its Measured goes over `pipe`."""
-    raise_descriptor_limit()
-    frames = WireFrames(1)
-    sockets = [create_connection(("127.0.0.1", port)) for _ in range(sessions)]
-    slots: list[tuple[list[Callable[[bytes], int]], list[cycle[bytes]]]] = [([], []) for _ in range(SLOTS_PER_FRAME)]
-    for session, sock in enumerate(sockets):
-        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        sock.setblocking(False)
-        sends, cycles = slots[session % SLOTS_PER_FRAME]
-        sends.append(sock.send)
-        cycles.append(cycle(frames.cycle_of(session)))
-    late_s: list[float] = []
-    late_frames: list[int] = []
-    monotonic, sleep = time.monotonic, time.sleep
-    gc.collect()
-    gc.disable()
-    gc.freeze()
-    t0, warm_slots = monotonic(), round(_WARMUP_S / SLOT_S)
-    cpu_s = 0.0
-    for index in range(warm_slots + round(seconds / SLOT_S)):
-        at = t0 + index * SLOT_S
-        now = monotonic()
-        if now < at:
-            sleep(at - now)
-        if index == warm_slots:
-            cpu_s = time.process_time()
-            late_s.clear()
-            late_frames.clear()
-        sends, cycles = slots[index % SLOTS_PER_FRAME]
-        for send, frame in zip(sends, map(next, cycles), strict=True):
-            send(frame)
-        late_s.append(monotonic() - at)
-        late_frames.append(len(sends))
-    cpu_s = time.process_time() - cpu_s
-    late = Distribution()
-    late.add([value * 1000 for value in late_s], late_frames)
-    pipe.send(Measured(cpu_s * 1e6 / (sessions * seconds), late.percentile_ms(99)))
-
-
 def _measure_worker(port: int, sessions: int, seconds: float, tell: Callable[[Event], None]) -> Measured:
-    timing = Timing(ramp_s=_RAMP_S, spread_s=0.0, warmup_s=_WARMUP_S, measure_s=seconds)
+    timing = Timing(ramp_s=_RAMP_S, spread_s=0.0, warmup_s=WARMUP_S, measure_s=seconds)
     run = run_fleet(Plan(f"ws://127.0.0.1:{port}/ws/stt", sessions, timing), tell)
     summary, _ = summarise(run)
     cpu_us = run.results[0].cpu_measured_s * 1e6
@@ -127,7 +70,7 @@ def main() -> int:
             for turn in range(1, args.turns + 1):
                 results = []
                 for name, measure in (("worker", _measure_worker), ("bare loop", _measure_bare)):
-                    lasts_s = args.seconds + _WARMUP_S + (_RAMP_S if measure is _measure_worker else 0)
+                    lasts_s = args.seconds + WARMUP_S + (_RAMP_S if measure is _measure_worker else 0)
                     task = progress.add_task(f"{name} {turn}/{args.turns}", total=lasts_s)
                     results.append(measure(port, args.sessions, args.seconds, _advance(progress, task)))
                     progress.update(task, completed=lasts_s)

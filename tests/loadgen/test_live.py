@@ -14,7 +14,8 @@ from loadgen.connection import Connection
 from loadgen.fleet import Run, run_fleet
 from loadgen.samples import merge
 from loadgen.schedule import SLOT_S, Timing
-from loadgen.shared import Limits, Slot
+from loadgen.shared import Limits
+from loadgen.slots import Slot
 from loadgen.summary import summarise, write_files
 from loadgen.worker import Plan, Progress, Worker
 from tests.loadgen.tiny_gateway import TinyGateway
@@ -212,10 +213,10 @@ def test_several_workers_merge_exactly(tmp_path: Path) -> None:
 def test_no_frame_leaves_early_though_the_loop_runs_late_and_slots_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     joins: list[tuple[float, float]] = []  # (start, lead) of each session
 
-    def noted_join(connection: Connection, slot: Slot[Connection], cycle: object, lead_s: float) -> None:
+    def noted_join(connection: Connection, slot: Slot[Connection], lead_s: float) -> None:
         assert connection.ledger.start_s is not None
         joins.append((connection.ledger.start_s, lead_s))
-        original_join(connection, slot, cycle, lead_s)
+        original_join(connection, slot, lead_s)
 
     original_join = Connection.join
     monkeypatch.setattr(Connection, "join", noted_join)
