@@ -1,5 +1,6 @@
 """`make bench`: what each part costs alone: core, and draining loop beside the kernel's floor, on both builds; load
-generator, simulator. And what a row's rhythm costs its clients. It stores; `experiment.report` shows."""
+generator, simulator. What a row's rhythm costs its clients, and how many sessions the harness carries. It stores;
+`experiment.report` shows."""
 
 import json
 import subprocess
@@ -10,12 +11,13 @@ from typing import Any
 import anyio
 
 from experiment.ask import ConfigError
+from experiment.bench.carried import measure_carried
 from experiment.bench.reactions import measure_reactions
 from experiment.host import core_speed, raise_descriptor_limit, role_environment, usable_cpus
 from experiment.run import HARNESS_PYTHON, Display
 from experiment.setup import CHECKOUT, OWN_SERIES, Environment, SetupError, ensure, write_json
 
-PARTS = ("core", "draining", "reactions", "loadgen", "simulator")
+PARTS = ("core", "draining", "reactions", "harness", "loadgen", "simulator")
 DRAINING_SESSIONS = (100, 1000)
 DRAINING_SECONDS = 5
 DRAINING_TURNS = 2
@@ -42,6 +44,8 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> Path:
         _draining(folder, display)
     if "reactions" in chosen:
         _reactions(folder, display)
+    if "harness" in chosen:
+        write_json(folder / "harness.json", anyio.run(measure_carried, folder.parent, display))
     for part in ("loadgen", "simulator"):
         if part in chosen:
             _run([str(HARNESS_PYTHON), "-m", f"{part}.bench"])

@@ -145,10 +145,11 @@ def doctor() -> None:
 @app.command()
 def bench(
     only: Annotated[
-        list[str] | None, typer.Option(help="core, draining, reactions, loadgen or simulator; may be repeated.")
+        list[str] | None,
+        typer.Option(help="core, draining, reactions, harness, loadgen or simulator; may be repeated."),
     ] = None,
 ) -> None:
-    """Costs of the core, the draining loop, the load generator and the simulator, each alone; reactions of rows."""
+    """Costs of core, draining loop, load generator and simulator, each alone; reactions of rows; the harness's end."""
     from experiment.bench.suite import run_benchmarks
 
     folder = run_benchmarks(tuple(only or ()), Display())

@@ -1,4 +1,5 @@
-"""What `make bench` stored, as tables: costs of the core and of the draining loop, its phases, reactions of rows.
+"""What `make bench` stored, as tables: costs of the core and of the draining loop, its phases, reactions of rows, and
+what the harness carries.
 
 A loop's entry is `{tag, program, turn, metered, sessions, total_us, phases_us}`.
 """
@@ -10,7 +11,7 @@ from typing import Any
 
 from experiment.phases import KERNEL, LOOP, PHASES, POLL, WAKE
 from experiment.report.costs import Spread, paired
-from experiment.report.tables import lines_table, report_console
+from experiment.report.tables import lines_table, number_text, report_console
 from experiment.setup import read_json
 
 Entry = Mapping[str, Any]
@@ -20,6 +21,10 @@ REACTION_HEADINGS = (
     *("row", "ping p50 / p95 / max ms", "close", "violation"),
     "handshake, 2000 connections in a second: got in",
     *("RSS, KiB per session", "kernel, KiB per session: mean / most"),
+)
+CARRIED_HEADINGS = (
+    *("receive", "sessions", "verdict", "load generator, µs", "simulator, µs"),
+    *("gateway, µs", "all-in, µs", "late p99 ms", "overshoot p99 ms"),
 )
 
 
@@ -85,6 +90,42 @@ def reaction_lines(reactions: Mapping[str, Entry]) -> list[tuple[str, ...]]:
     return lines
 
 
+def carried_lines(carried: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """One line per point of the harness's ladders, by sessions, under CARRIED_HEADINGS."""
+    return [
+        (
+            receive,
+            str(point["sessions"]),
+            point["status"],
+            *(number_text(point[key], ".0f") for key in ("loadgen_us", "simulator_us", "gateway_us", "all_in_us")),
+            *(number_text(point[key], ".1f") for key in ("late_p99_ms", "overshoot_p99_ms")),
+        )
+        for receive, found in carried.items()
+        for point in sorted(found["points"], key=lambda point: int(point["sessions"]))
+    ]
+
+
+def carried_sentences(carried: Mapping[str, Any]) -> list[str]:
+    """For each `receive`: sessions that one core carries, where the harness's last valid point is, and how it ended.
+
+    Sessions for a core: 10⁶ µs ÷ (load generator + simulator, µs per session-second, at the last valid point)."""
+    return [_carried(receive, found) for receive, found in carried.items()]
+
+
+def _carried(receive: str, found: Mapping[str, Any]) -> str:
+    if found["refused"] is not None:
+        return f"receive = {receive}: not to be had here: {found['refused']}"
+    valid = [point for point in found["points"] if point["status"] != "INVALID" and point["loadgen_us"]]
+    if not valid:
+        return f"receive = {receive}: the harness carried none of the loads tried ({found['run']})"
+    last = max(valid, key=lambda point: int(point["sessions"]))
+    per_core = 1e6 / (last["loadgen_us"] + last["simulator_us"])
+    return (
+        f"receive = {receive}: the harness carries {per_core:.0f} sessions per core, by its cost at {last['sessions']}, "
+        f"the most that was valid; {found['ended']} ({found['run']})"
+    )
+
+
 def core_lines(files: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Of the core's pyperf files, one for each build: headings, and one line per benchmark, µs mean ± deviation."""
     import pyperf  # only benchmarks need it
@@ -114,3 +155,7 @@ def show_bench(folder: Path) -> None:
             console.print(lines_table(title, PHASE_HEADINGS, phase_lines(found, tag)))
     if (reactions := read_json(folder / "reactions.json")) is not None:
         console.print(lines_table("reactions", REACTION_HEADINGS, reaction_lines(reactions)))
+    if (carried := read_json(folder / "harness.json")) is not None:
+        title = "what the harness carries: CPU per session-second"
+        console.print(lines_table(title, CARRIED_HEADINGS, carried_lines(carried)))
+        console.print("\n".join(carried_sentences(carried)))

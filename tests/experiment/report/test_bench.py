@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiment.phases import PHASES
-from experiment.report.bench import phase_lines, reaction_lines, total_lines
+from experiment.report.bench import carried_lines, carried_sentences, phase_lines, reaction_lines, total_lines
 
 
 def entries() -> list[dict[str, Any]]:
@@ -39,3 +39,34 @@ def test_reactions_say_where_kernel_memory_was_not_observed() -> None:
     found = {f"{what}_ms": wait for what in ("ping", "close", "violation", "handshake")}
     (line,) = reaction_lines({"drain": {**found, "rss_bytes": 20480.0, "kernel_bytes": None}})
     assert line == ("drain", *["1 / 700 / 880"] * 3, "1 / 700 / 880: 80", "20", "not observed")
+
+
+def carried(sessions: int, status: str, loadgen_us: float | None = 430.0) -> dict[str, Any]:
+    costs = {"loadgen_us": loadgen_us, "simulator_us": 120.0, "gateway_us": 150.0, "all_in_us": None}
+    return {"sessions": sessions, "status": status, "late_p99_ms": 2.04, "overshoot_p99_ms": None, **costs}
+
+
+def test_the_harness_carries_by_its_cost_at_the_most_that_was_valid() -> None:
+    points = [carried(400, "PASS"), carried(1098, "FAIL", 380.0), carried(1537, "INVALID"), carried(784, "PASS")]
+    ended = "harness ends at 1537 sessions on this machine: INVALID twice"
+    found = {"sender": {"run": "r", "refused": None, "ended": ended, "points": points}}
+    assert [line[1:3] for line in carried_lines(found)] == [
+        ("400", "PASS"),
+        ("784", "PASS"),
+        ("1098", "FAIL"),
+        ("1537", "INVALID"),
+    ]
+    assert carried_lines(found)[0] == ("sender", "400", "PASS", "430", "120", "150", "–", "2.0", "–")
+    (said,) = carried_sentences(found)
+    assert said.startswith("receive = sender: the harness carries 2000 sessions per core, by its cost at 1098")
+    assert ended in said
+
+
+def test_a_receive_that_is_not_to_be_had_and_a_harness_that_carries_nothing_are_said() -> None:
+    refused = {"run": None, "refused": "CAP_NET_ADMIN is missing", "ended": None, "points": []}
+    none = {"run": "r", "refused": None, "ended": "e", "points": [carried(400, "INVALID", None)]}
+    said = carried_sentences({"gateway": refused, "sender": none})
+    assert said == [
+        "receive = gateway: not to be had here: CAP_NET_ADMIN is missing",
+        "receive = sender: the harness carried none of the loads tried (r)",
+    ]
