@@ -13,10 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from loadgen.afterwards.summary import write_files
 from loadgen.fleet import Event, WorkerDied, run_fleet
 from loadgen.schedule import Timing
 from loadgen.shared import Limits
-from loadgen.summary import write_files
 from loadgen.worker import Plan, resolve
 
 

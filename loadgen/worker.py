@@ -182,7 +182,7 @@ class Worker:
     def verify(self, result: WorkerResult) -> None:
         """Recompute every partial of the run into `result.wrong_audio`. After the run: it takes the whole core."""
         # Imported here: it loads Numba, a second's work, which the parent process never needs.
-        from loadgen.verify import find_wrong_audio
+        from loadgen.afterwards.verify import find_wrong_audio
 
         result.wrong_audio = find_wrong_audio(self._rows)
 

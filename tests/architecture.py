@@ -56,7 +56,7 @@ PURE = (
     "loadgen.ledger",
     "loadgen.messages",
     "loadgen.percentiles",
-    "loadgen.stalls",
+    "loadgen.afterwards.stalls",
     "experiment.ask.schema",
     "experiment.phases",
     "experiment.report.costs",

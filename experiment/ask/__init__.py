@@ -5,7 +5,7 @@ from experiment.ask.config import load_config
 from experiment.ask.plan import BEFORE_AND_AFTER_S, Address, Plan
 from experiment.ask.reproduce import SHAPES, STAND_INS, ask_to_reproduce, shapes
 from experiment.ask.resolve import Resolved, Row, resolve, resolve_one
-from experiment.ask.schema import Config, ConfigError, Foreign, Harness, Ladder, Slo, Variant
+from experiment.ask.schema import Config, ConfigError, Foreign, Harness, Ladder, Receive, Slo, Variant
 from experiment.ask.studies import Cell, Cliff, CliffPoint, Collector, Faults, Overload
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Ladder",
     "Overload",
     "Plan",
+    "Receive",
     "Resolved",
     "Row",
     "Slo",

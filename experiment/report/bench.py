@@ -121,8 +121,8 @@ def _carried(receive: str, found: Mapping[str, Any]) -> str:
     last = max(valid, key=lambda point: int(point["sessions"]))
     per_core = 1e6 / (last["loadgen_us"] + last["simulator_us"])
     return (
-        f"receive = {receive}: the harness carries {per_core:.0f} sessions per core, by its cost at {last['sessions']}, "
-        f"the most that was valid; {found['ended']} ({found['run']})"
+        f"receive = {receive}: the harness carries {per_core:.0f} sessions per core, by its cost at "
+        f"{last['sessions']}, the most that was valid; {found['ended']} ({found['run']})"
     )
 
 

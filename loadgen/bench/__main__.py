@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from loadgen.afterwards.summary import summarise
 from loadgen.bench.bare import WARMUP_S, Measured, bare_loop
 from loadgen.bench.sink import run_sink
 from loadgen.fleet import Event, run_fleet
 from loadgen.schedule import Timing
-from loadgen.summary import summarise
 from loadgen.worker import Plan
 
 _RAMP_S = 3.0

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from loadgen.afterwards.summary import summarise, write_files
 from loadgen.connection import Connection
 from loadgen.fleet import Run, run_fleet
 from loadgen.samples import merge
 from loadgen.schedule import SLOT_S, Timing
 from loadgen.shared import Limits
 from loadgen.slots import Slot
-from loadgen.summary import summarise, write_files
 from loadgen.worker import Plan, Progress, Worker
 from tests.loadgen.tiny_gateway import TinyGateway
 

@@ -63,8 +63,8 @@ def test_the_harness_carries_by_its_cost_at_the_most_that_was_valid() -> None:
 
 
 def test_a_receive_that_is_not_to_be_had_and_a_harness_that_carries_nothing_are_said() -> None:
-    refused = {"run": None, "refused": "CAP_NET_ADMIN is missing", "ended": None, "points": []}
-    none = {"run": "r", "refused": None, "ended": "e", "points": [carried(400, "INVALID", None)]}
+    refused: dict[str, Any] = {"run": None, "refused": "CAP_NET_ADMIN is missing", "ended": None, "points": []}
+    none: dict[str, Any] = {"run": "r", "refused": None, "ended": "e", "points": [carried(400, "INVALID", None)]}
     said = carried_sentences({"gateway": refused, "sender": none})
     assert said == [
         "receive = gateway: not to be had here: CAP_NET_ADMIN is missing",

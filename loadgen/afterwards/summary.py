@@ -9,12 +9,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from loadgen.afterwards.stalls import find_stalls
 from loadgen.fleet import Run
 from loadgen.histograms import Distribution, write_log
 from loadgen.ledger import FAILURES, classify
 from loadgen.samples import Table, due_in_window, is_in_window
 from loadgen.schedule import Timing
-from loadgen.stalls import find_stalls
 
 DETAILS_KEPT = 100
 _RANGED = ("newest", "oldest")

@@ -2,10 +2,10 @@
 
 import pytest
 
+from loadgen.afterwards.stalls import find_stalls
 from loadgen.ledger import SessionLedger, Stall
 from loadgen.messages import GatewayError, Message, Partial
 from loadgen.samples import Row, Table, merge, tabulate
-from loadgen.stalls import find_stalls
 
 WATCHED_S = 20.0
 

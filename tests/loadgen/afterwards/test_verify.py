@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from loadgen.afterwards.verify import find_wrong_audio
 from loadgen.messages import Message, read_message
-from loadgen.verify import find_wrong_audio
 from tests.loadgen.tiny_gateway import error, partial
 
 
