@@ -128,11 +128,12 @@ class Comparison:
         """µs per session-second, by round."""
         return {} if self.sessions is None else by_round(row.points, self.sessions * _threads(row), all_in=all_in)
 
-    def ratios(self, row: StoredRow, base: StoredRow | None) -> list[float]:
-        """Of a row's cost to another's."""
+    def ratios(self, row: StoredRow, base: StoredRow | None, *, all_in: bool = False) -> list[float]:
+        """Of a row's cost to another's; empty where one of them is not known."""
         if base is None:
             return []
-        return (paired if self.interleaved else unpaired)(self.costs(row), self.costs(base))
+        divided = paired if self.interleaved else unpaired
+        return divided(self.costs(row, all_in=all_in), self.costs(base, all_in=all_in))
 
     def _overloaded(self, row: StoredRow) -> list[str]:
         """That a cost was taken where the row failed: a gateway that is behind does less for its CPU time."""

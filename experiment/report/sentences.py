@@ -53,9 +53,18 @@ def beside(known: Comparison, row: StoredRow, first: StoredRow) -> str | None:
         each = " for each thread" if row.facts["shape"].get("threads") else ""
         words.append(
             f"{cost.median:.0f} against {base.median:.0f} µs at the same {known.sessions} sessions{each}, "
-            f"× {ratio.text(3)}"
+            f"× {ratio.text(3)}{_all_in(known, row, first)}"
         )
     return f"{row.name} beside {first.name}, {where}: {'; '.join(words)}." if words else None
+
+
+def _all_in(known: Comparison, row: StoredRow, first: StoredRow) -> str:
+    """The same with everything that ran on the gateway's CPUs, where that is known of both."""
+    ratio = Spread.of(known.ratios(row, first, all_in=True))
+    mine, theirs = (Spread.of(list(known.costs(each, all_in=True).values())) for each in (row, first))
+    if ratio is None or mine is None or theirs is None:
+        return ""
+    return f" (all-in {mine.median:.0f} against {theirs.median:.0f}, × {ratio.text(3)})"
 
 
 def carries(row: StoredRow, first: StoredRow, digits: int) -> str | None:

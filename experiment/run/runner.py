@@ -24,7 +24,7 @@ from experiment.run.point import run_point
 from experiment.run.probe import ProbeError
 from experiment.run.progress import Display
 from experiment.run.stand import HARNESS_PYTHON
-from experiment.search import Move, Search, bracket, starting_near, turn
+from experiment.search import Move, Search, bracket, expected_rung, turn
 from experiment.setup import CHECKOUT, SetupError, describe, read_json
 from experiment.store import RunFolder, compared, facts_of
 from experiment.terms import Tried
@@ -44,7 +44,7 @@ class _Runner:
     interpreter: dict[str, Any] | None = None
     conformance: str | None = None
     probe: dict[str, Any] | None = None
-    """What it saw, and the first rung that follows; None where there was none."""
+    """What it saw, and the rung that the ladder begins at, or jumps to; None where there was none."""
     points: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -67,11 +67,18 @@ class _Runner:
         """Whether it takes another point."""
         return self.refused is None and self.next[0].sessions is not None
 
-    def begin_near(self, probe: dict[str, Any]) -> None:
-        """Let the ladder begin where a probe, or the first listed point, says."""
-        self.probe, ladder = probe, self.search.ladder
-        if ladder is not None and probe["first_rung"] is not None:
-            self.search = replace(self.search, ladder=ladder.model_copy(update={"start": probe["first_rung"]}))
+    def begin_near(self, seen: dict[str, Any]) -> None:
+        """Let the ladder begin where a probe, or the first listed point, says; a point that passes later lets it jump
+        to where that says, since costs fall as a gateway fills."""
+        self.probe = seen if self.probe is None else {**self.probe, "first_rung": seen["first_rung"]}
+        ladder = self.search.ladder
+        if ladder is not None and seen["first_rung"] is not None:
+            self.search = replace(self.search, ladder=ladder.model_copy(update={"start": seen["first_rung"]}))
+
+    def searches_near(self, start: int | None, status: str) -> bool:
+        """Whether a point of that status may move the ladder's first rung: nobody named one, and it is the first point,
+        or passed."""
+        return self.search.ladder is not None and start is None and (self.probe is None or status == "PASS")
 
     def verdict(self) -> dict[str, Any]:
         """As stored."""
@@ -177,7 +184,7 @@ def _seen(plan: Plan, runner: _Runner, point: dict[str, Any]) -> dict[str, Any]:
     cost_us = gateway.get("all_in_us_per_session_second") or gateway.get("us_per_session_second")
     answered = (point["load"] or {}).get("partials")
     if cost_us and answered and ladder is not None and plan.shape is not None:
-        rung = starting_near(ladder, cost_us, plan.shape.total_vcpus, plan.config.probe.share).start
+        rung = expected_rung(ladder, cost_us, plan.shape.total_vcpus, plan.config.probe.share)
     kept = {key: point[key] for key in ("sessions", "status")}
     return {**kept, "us_per_session_second": cost_us, "first_rung": rung}
 
@@ -202,7 +209,7 @@ async def _take_points(
                 point = await run_point(run, runner.plan, runner.launch, move.sessions, place, stage)
             kept = {key: point[key] for key in ("sessions", "status", "reasons")}
             runner.points.append({"folder": place.path.name, "purpose": purpose, **kept})
-            if runner.probe is None and runner.search.ladder is not None and campaign.resolved.ask.start is None:
+            if runner.searches_near(campaign.resolved.ask.start, point["status"]):
                 runner.begin_near(_seen(runner.plan, runner, point))
             because = f" — {'; '.join(point['reasons'])}" if point["reasons"] else ""
             display.note(f"{label} {move.sessions} sessions ({move.why}): {point['status']}{because}")

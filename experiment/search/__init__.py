@@ -2,6 +2,6 @@
 
 from experiment.search.ladder import Move, bracket
 from experiment.search.points import Search, turn
-from experiment.search.start import starting_near
+from experiment.search.start import expected_rung
 
-__all__ = ["Move", "Search", "bracket", "starting_near", "turn"]
+__all__ = ["Move", "Search", "bracket", "expected_rung", "turn"]

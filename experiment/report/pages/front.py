@@ -11,7 +11,7 @@ from experiment.report.costs import Spread
 from experiment.report.figures import Bar
 from experiment.report.pages.languages import is_foreign
 from experiment.report.sentences import carries
-from experiment.store import StoredRow, StoredRun, compared
+from experiment.store import StoredRow, StoredRun
 from experiment.terms import Bracket
 
 BEGIN = "<!-- front:begin, written by `python -m experiment publish-front` -->"
@@ -19,31 +19,21 @@ END = "<!-- front:end -->"
 PAGES = "docs/findings"
 
 
-def comparable(stock: StoredRun, languages: StoredRun) -> bool:
-    """Whether one machine measured both, by one contract: only then do they stand in one picture."""
-    unlike = (what.split()[0] for what, _, _ in compared(stock.manifest, languages.manifest))
-    return not {"machine", "contract"}.intersection(unlike)
-
-
-def bars(stock: StoredRun, languages: StoredRun) -> list[Bar]:
-    """The rows of two runs at the same shape and load, cheapest first; a row that both have is the first's. Where they
-    are not comparable, of the first alone.
+def bars(run: StoredRun) -> list[Bar]:
+    """The rows of one run at the same shape and load, cheapest first.
 
     Raises:
-        ConfigError: the runs do not share shape, timing and load.
+        ConfigError: its rows share no shape or no load.
     """
-    runs = [stock, languages] if comparable(stock, languages) else [stock]
-    known = [compare([run]) for run in runs]
-    loads = {(*run.shapes, run.timing, each.sessions) for run, each in zip(runs, known, strict=True)}
-    if len(loads) > 1 or known[0].sessions is None:
-        raise ConfigError(f"{stock.name} and {languages.name}: expected one shape, timing and load, for one picture")
-    found: dict[str, Bar] = {}
-    for comparison in known:
-        for row in comparison.rows:
-            cost = Spread.of(list(comparison.costs(row).values()))
-            if cost is not None:
-                found.setdefault(row.name, Bar(row.name, cost, _searched(row.bracket), is_foreign(row)))
-    return sorted(found.values(), key=lambda bar: bar.cost.median)
+    known = compare([run])
+    if len(run.shapes) > 1 or known.sessions is None:
+        raise ConfigError(f"{run.name}: expected one shape and one load for all rows, for one picture")
+    found = []
+    for row in known.rows:
+        cost, all_in = (Spread.of(list(known.costs(row, all_in=each).values())) for each in (False, True))
+        if cost is not None:
+            found.append(Bar(row.name, cost, all_in, _searched(row.bracket), is_foreign(row)))
+    return sorted(found, key=lambda bar: bar.cost.median)
 
 
 def _searched(bracket: Bracket | None) -> Bracket | None:
@@ -52,13 +42,11 @@ def _searched(bracket: Bracket | None) -> Bracket | None:
     return bracket if ended else None
 
 
-def caption(stock: StoredRun, languages: StoredRun) -> str:
-    """What the picture shows, and of which runs it is."""
-    at = f"{compare([stock]).sessions} sessions, {', '.join(stock.shapes)}, {stock.timing}, {stock.machine}"
-    first, second = (run.manifest["started"][:16].replace("T", " ") for run in (stock, languages))
-    if not comparable(stock, languages):
-        return f"{at}. Begun {first}. Other languages were measured on {languages.machine}: a page of their own."
-    return f"{at}. Orange: other languages. Two runs, begun {first} and {second}."
+def caption(run: StoredRun) -> str:
+    """What the picture shows, and of which run it is."""
+    receive = f", receive = {' and '.join(run.receives)}" if run.receives else ""
+    at = f"{compare([run]).sessions} sessions, {', '.join(run.shapes)}{receive}, {run.timing}, {run.machine}"
+    return f"{at}. Orange: other languages. One run, begun {run.manifest['started'][:16].replace('T', ' ')}."
 
 
 def findings(stock: StoredRun, languages: StoredRun, draining: StoredRun) -> list[str]:
@@ -89,11 +77,13 @@ def _carried(run: StoredRun) -> str:
 
 def _beside_languages(known: Comparison) -> str:
     rows = {row.name: row for row in known.rows}
-    ratios = [Spread.of(known.ratios(rows["drain"], rows[name])) for name in ("rust-sync", "cpp-uws")]
+    if missing := [name for name in ("drain", "rust-sync", "cpp-uws") if name not in rows]:
+        raise ConfigError(f"expected rows {', '.join(missing)} beside other languages")
+    ratios = [Spread.of(known.ratios(rows["drain"], rows[name], all_in=True)) for name in ("rust-sync", "cpp-uws")]
     rust, cpp = ("–" if each is None else f"{each.median:.2f}" for each in ratios)
     return _said(
-        f"At the same load that gateway takes {rust} of the CPU of a Rust one and {cpp} of a C++ one, which each frame "
-        "wakes up: the design is ahead, not the language",
+        f"With receiving paid for by all, it takes {rust} of the CPU of a Rust gateway and {cpp} of a C++ one, which "
+        "each frame wakes up: the design is ahead, not the language",
         "other-languages",
     )
 

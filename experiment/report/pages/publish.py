@@ -136,14 +136,14 @@ def publish_front(root: Path = CHECKOUT) -> list[Path]:
     """
     stock = read_run(root / EVIDENCE / "stock-and-threads.json")
     others = [read_run(file) for file in sorted((root / EVIDENCE / "foreign").glob("run-*.json"))]
-    languages = next((run for run in others if run.shapes == stock.shapes), None)
+    languages = next((run for run in others if run.receives == ("gateway",)), None)
     if languages is None:
-        raise ConfigError(f"{EVIDENCE / 'foreign'}: expected a comparison at {', '.join(stock.shapes)}")
+        raise ConfigError(f"{EVIDENCE / 'foreign'}: expected a comparison with receive = gateway")
     drained = read_run(root / EVIDENCE / "draining" / "run-1.json")
     picture = root / FRONT_PICTURE
-    front_figure(front.bars(stock, languages), picture)
+    front_figure(front.bars(languages), picture)
     sentences = front.findings(stock, languages, drained)
-    text = front.block(FRONT_PICTURE.as_posix(), front.caption(stock, languages), sentences)
+    text = front.block(FRONT_PICTURE.as_posix(), front.caption(languages), sentences)
     index = root / index_page.PAGE
     written = [picture, put_in_readme(root, text, front.BEGIN, front.END), index]
     index.write_text(f"{GENERATED}\n\n{index_page.page(root)}", encoding="utf-8")

@@ -3,10 +3,10 @@
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from experiment.ask import ConfigError
 from experiment.report.pages.front import bars, caption
 from experiment.report.pages.publish import publish_front
 from experiment.setup import CHECKOUT
@@ -34,17 +34,20 @@ def test_the_front_page_and_the_index_are_what_the_evidence_gives(tmp_path: Path
         assert path.read_bytes() == (CHECKOUT / path.relative_to(tmp_path)).read_bytes()
 
 
-@pytest.mark.parametrize("unlike", [{}, {"contract": 2}, {"machine": {"cpu_model": "Another"}}])
-def test_only_what_one_machine_measured_by_one_contract_stands_in_one_picture(
-    tmp_path: Path, unlike: dict[str, Any]
-) -> None:
-    runs = []
-    for name, changed in (("gil", unlike), ("drain", {})):
-        facts = manifest({name: "cpuset-1"})
-        facts |= {key: facts[key] | value if key == "machine" else value for key, value in changed.items()}
-        runs.append(read_run(store(tmp_path / name, facts, {name: ladder_points(1000.0, 400)})))
-    assert {bar.name for bar in bars(*runs)} == ({"gil"} if unlike else {"gil", "drain"})
-    assert ("Orange" in caption(*runs)) == (not unlike)
+def test_the_picture_is_of_one_run_with_all_in_costs_where_they_are_known(tmp_path: Path) -> None:
+    facts = manifest({"gil": "cpuset-1", "drain": "cpuset-1"})
+    points = {"gil": ladder_points(1000.0, 400), "drain": ladder_points(150.0, 400)}
+    for point in points["drain"]:
+        point["gateway"]["all_in_us_per_session_second"] = 250.0
+    run = read_run(store(tmp_path / "run", facts, points))
+    drain, gil = bars(run)
+    assert (drain.name, drain.cost.median, gil.name, gil.all_in) == ("drain", 165.0, "gil", None)
+    assert drain.all_in is not None
+    assert drain.all_in.median == 250.0
+    assert "One run, begun 2026-11-24 04:05" in caption(run)
+    two = manifest({"gil": "cpuset-1", "drain": "quota-1"})
+    with pytest.raises(ConfigError, match="one shape"):
+        bars(read_run(store(tmp_path / "two", two, points)))
 
 
 def test_there_are_six_findings() -> None:
