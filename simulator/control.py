@@ -3,13 +3,8 @@
 Answers nothing by itself: the server asks what a body should get and writes down what came of it.
 """
 
-import ctypes
 import hashlib
-import os
-import socket
-import stat
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -125,27 +120,3 @@ class Control:
             "requests": [asdict(record) for record in requests.records],
             "max_concurrent": requests.max_concurrent,
         }
-
-
-def connection_to(peer: str) -> socket.socket:
-    """A duplicate of this process's TCP connection to `peer` ("address:port"). ConnectionError where there is none.
-
-    The server under us does not hand its sockets out, so the descriptor is looked up by its peer.
-    """
-    address, _, port = peer.rpartition(":")
-    for name in os.listdir("/dev/fd"):
-        with suppress(OSError):
-            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                continue
-            with socket.socket(fileno=os.dup(int(name))) as connection:
-                if connection.getpeername()[:2] == (address.strip("[]"), int(port)):
-                    # Not connection.dup(): that sets O_NONBLOCK anew, which the server's own descriptor shares.
-                    return socket.socket(fileno=connection.detach())
-    raise ConnectionError(f"no connection to {peer}")
-
-
-def reset(connection: socket.socket) -> None:
-    """End it with a RST. connect() to AF_UNSPEC is how Linux takes a TCP connection down at once, whoever else holds
-    its descriptor."""
-    unspecified = bytes(16)  # a struct sockaddr whose family is AF_UNSPEC
-    ctypes.CDLL(None).connect(connection.fileno(), unspecified, len(unspecified))

@@ -1,7 +1,7 @@
-"""The inference server: one RSGI application on one event loop, HTTP/2 with prior knowledge and HTTP/1.1 on one port.
+"""The inference server: one event loop, HTTP/2 with prior knowledge and HTTP/1.1 on one port.
 
-It waits out service times and keeps the stats; the arithmetic, the model and the scripted behaviours live beside it.
-Everything here runs on the loop's thread; Granian's own threads only read and write sockets.
+It waits out service times and keeps the stats; the arithmetic, the model, the protocols and the scripted behaviours
+live beside it. One thread, and no task for a request: a timer answers it.
 """
 
 import asyncio
@@ -10,32 +10,25 @@ import gc
 import json
 import os
 import resource
-import socket
 import time
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings, HTTP2Settings
-from granian.log import LogLevels
-from granian.rsgi import HTTPProtocol, Scope
-from granian.server.embed import Server
-
-from simulator.control import NO_HTTP, BadBehaviour, Behaviour, Control, connection_to, reset
-from simulator.due import DuePredictions
+from simulator.connection import Connection
+from simulator.control import NO_HTTP, BadBehaviour, Behaviour, Control, RequestRecord
+from simulator.due import DuePredictions, Pending
+from simulator.request import Exchange
 from simulator.service_time import ServiceTimeModel, ServiceTimeSettings
 from simulator.stats import Stats
 from simulator.stub import OddBody, predict
 
 LOOP_LAG_PERIOD_S = 0.010
 DESCRIPTORS_PERIOD_S = 0.5
+BACKLOG = 4096
 CPU_PASSES_DEFAULT = "4"
 CPU_PASSES_MAX = 64
-JSON_HEADERS = [("content-type", "application/json")]
-HALF_SENT_S = 0.05
-"""Half an answer has left by then: another thread writes it."""
 
 
 class BadPasses(ValueError):
@@ -58,140 +51,187 @@ class ServerSettings:
             raise ValueError(f"max_concurrent must be at least 1, got {self.max_concurrent}")
 
 
-class Simulator:
-    """The RSGI application: a request for each call, on the loop that `__rsgi_init__` was given."""
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One inference from its arrival to its answer."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    exchange: Exchange
+    behaviour: Behaviour | None
+    record: RequestRecord | None
+    """Where a control keeps a log of it."""
+    begun_s: float = 0.0
+    """When its last byte was read, or when it got its slot."""
+    lag_s: float = 0.0
+    """How long what comes waits for this loop, as its latest sample had it then; none where it waited for a slot."""
+    drawn_s: float = 0.0
+    pending: Pending | None = None
+
+
+class Simulator:
+    """The application: every request of every connection, on `loop`'s thread."""
+
+    def __init__(self, settings: ServerSettings, loop: asyncio.AbstractEventLoop) -> None:
         self.settings = settings
         self.stats = Stats()
         self.control = Control() if settings.control else None
+        self._loop = loop
         self._predictions = DuePredictions()
         self._service_time = ServiceTimeModel(settings.service_time, settings.seed)
-        self._slots = asyncio.Semaphore(settings.max_concurrent)  # wakes its waiters in the order they came
+        self._waiting: deque[_Job] = deque()  # for a slot, in the order they came
 
-    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def begin(self) -> None:
+        """Get ready for the first request, and begin to watch the loop."""
         predict(bytes(640), int(CPU_PASSES_DEFAULT))  # the first call of a compiled function costs milliseconds
         self.stats.as_json()
         gc.collect()
         gc.freeze()  # Numba alone is a few hundred thousand objects, and a full collection of them a pause of its own
-        self._sample_loop_lag(loop, loop.time())
-        self._probe_descriptors(loop)
+        self._sample_loop_lag(self._loop.time())
+        self._probe_descriptors()
 
-    async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
-        match scope.method, scope.path:
+    def serve(self, exchange: Exchange) -> None:
+        """Take one request."""
+        match exchange.request.method, exchange.request.path:
             case "POST", "/infer":
-                await self._infer(scope, proto)
+                self._arrive(exchange)
             case "GET", "/health":
-                _answer(proto, 200, {"ok": True})
+                _answer(exchange, 200, {"ok": True})
             case "GET", "/stats":
-                _answer(proto, 200, {**self.stats.as_json(), "settings": asdict(self.settings)})
+                _answer(exchange, 200, {**self.stats.as_json(), "settings": asdict(self.settings)})
             case method, path if self.control and path.startswith("/control/"):
-                await self._control(self.control, method, path, proto)
+                self._control(self.control, method, path, exchange)
             case method, path:
-                _answer(proto, 404, {"error": f"nothing at {method} {path}"})
+                _answer(exchange, 404, {"error": f"nothing at {method} {path}"})
 
-    async def _infer(self, scope: Scope, proto: HTTPProtocol) -> None:
-        stats = self.stats
-        body: bytes = await proto()
-        passes: str | None = scope.headers.get("x-cpu-passes")
-        protocol = scope.http_version
+    # Inference
+
+    def _arrive(self, exchange: Exchange) -> None:
+        stats, request = self.stats, exchange.request
+        now_s = time.monotonic()
         stats.requests += 1
-        stats.protocols[protocol] += 1
-        if self.control is None:
-            await self._serve(scope, proto, body, passes, None)
-            return
-        now_ms = time.monotonic() * 1000
-        record = self.control.arrived(body, now_ms=now_ms, protocol=protocol, cpu_passes=passes)
-        status = None
-        try:
-            status = await self._serve(scope, proto, body, passes, self.control.behaviour_of(body))
-        finally:
-            self.control.ended(body, record, now_ms=time.monotonic() * 1000, status=status)
-
-    async def _serve(
-        self, scope: Scope, proto: HTTPProtocol, body: bytes, passes: str | None, behaviour: Behaviour | None
-    ) -> int | None:
-        """One request in its slot, answered after its service time; the status, or None for no answer."""
-        stats = self.stats
-        must_queue = self._slots.locked()
-        if must_queue:
+        stats.protocols[exchange.protocol] += 1
+        behaviour = record = None
+        if self.control is not None:
+            behaviour = self.control.behaviour_of(request.body)
+            record = self.control.arrived(
+                request.body, now_ms=now_s * 1000, protocol=exchange.protocol, cpu_passes=request.cpu_passes
+            )
+        job = _Job(exchange, behaviour, record)
+        if stats.in_flight < self.settings.max_concurrent:
+            job.lag_s = stats.loop_lag_latest_s
+            self._begin(job, now_s)
+        else:
             stats.enqueue()
-        async with self._slots:
-            if must_queue:
-                stats.queued -= 1
-            stats.in_flight += 1
-            try:
-                started_s = time.monotonic()
-                lag_s = stats.loop_lag_latest_s
-                status, headers = 200, JSON_HEADERS
-                drawn_s = self._service_time.draw_s()
-                if behaviour is not None:
-                    if behaviour.hang:
-                        await proto.client_disconnect()
-                        return None
-                    status = behaviour.status
-                    if behaviour.delay_ms is not None:
-                        drawn_s = behaviour.delay_ms / 1000
-                pending = self._predictions.add(body, _cpu_passes(passes), started_s + drawn_s)
+            self._waiting.append(job)
 
-                await asyncio.sleep(started_s + drawn_s - time.monotonic())
-                answer = self._predictions.result(pending).to_json()
-                if behaviour is not None:
-                    answer = behaviour.answer(answer)
-                    if behaviour.breaks:
-                        await _break(scope, proto, behaviour, answer)
-                        return None
-                    if behaviour.declared_bytes is not None:
-                        headers = [*JSON_HEADERS, ("content-length", str(behaviour.declared_bytes))]
-                proto.response_bytes(status, headers, answer)
-                stats.answered += 1
-                stats.overshoot.record_s(time.monotonic() - started_s - drawn_s + lag_s)
-                return status
-            except (OddBody, BadPasses) as error:
-                return self._refuse(proto, 400, str(error))
-            except MemoryError:
-                stats.memory_exhausted = True
-                return self._refuse(proto, 503, "out of memory")
-            finally:
-                stats.in_flight -= 1
+    def _begin(self, job: _Job, now_s: float) -> None:
+        """Give a job its slot: its service time runs from now on."""
+        self.stats.in_flight += 1
+        behaviour, request = job.behaviour, job.exchange.request
+        job.begun_s, job.drawn_s = now_s, self._service_time.draw_s()
+        if behaviour is not None and behaviour.hang:
+            self._until_gone(job)
+            return
+        if behaviour is not None and behaviour.delay_ms is not None:
+            job.drawn_s = behaviour.delay_ms / 1000
+        due_s = now_s + job.drawn_s
+        try:
+            job.pending = self._predictions.add(request.body, _cpu_passes(request.cpu_passes), due_s)
+        except (OddBody, BadPasses) as error:
+            self._refuse(job, 400, str(error))
+        else:
+            self._loop.call_at(due_s, self._on_due, job)
 
-    def _refuse(self, proto: HTTPProtocol, status: int, error: str) -> int:
-        _answer(proto, status, {"error": error})
+    def _on_due(self, job: _Job) -> None:
+        stats, behaviour = self.stats, job.behaviour
+        assert job.pending is not None
+        try:
+            answer = self._predictions.result(job.pending).to_json()
+        except MemoryError:
+            stats.memory_exhausted = True
+            self._refuse(job, 503, "out of memory")
+            return
+        status = 200
+        if behaviour is None:
+            job.exchange.answer(status, answer)
+        else:
+            status, answer = behaviour.status, behaviour.answer(answer)
+            if behaviour.breaks:
+                self._break(job, behaviour, answer)
+                return
+            job.exchange.answer(status, answer, behaviour.declared_bytes)
+        stats.answered += 1
+        stats.overshoot.record_s(time.monotonic() - job.begun_s - job.drawn_s + job.lag_s)
+        self._end(job, status)
+
+    def _break(self, job: _Job, behaviour: Behaviour, answer: bytes) -> None:
+        """What comes instead of a whole answer."""
+        if behaviour.no_http:
+            job.exchange.say(NO_HTTP)
+        elif behaviour.half_then is not None:
+            job.exchange.answer_half(behaviour.status, answer, behaviour.half_then)
+        else:
+            job.exchange.reset()
+        if behaviour.no_http or behaviour.half_then == "hang":
+            self._until_gone(job)
+        else:
+            self._end(job, None)
+
+    def _until_gone(self, job: _Job) -> None:
+        """Hold the slot until the client gives up."""
+        if job.exchange.is_gone:
+            self._end(job, None)
+        else:
+            job.exchange.on_gone = lambda: self._end(job, None)
+
+    def _refuse(self, job: _Job, status: int, error: str) -> None:
+        _answer(job.exchange, status, {"error": error})
         self.stats.answered += 1
-        return status
+        self._end(job, status)
 
-    async def _control(self, control: Control, method: str, path: str, proto: HTTPProtocol) -> None:
+    def _end(self, job: _Job, status: int | None) -> None:
+        """Free the job's slot; whoever waits for one gets it. `status` None: it had no answer."""
+        now_s = time.monotonic()
+        self.stats.in_flight -= 1
+        if self.control is not None and job.record is not None:
+            self.control.ended(job.exchange.request.body, job.record, now_ms=now_s * 1000, status=status)
+        if self._waiting and self.stats.in_flight < self.settings.max_concurrent:
+            self.stats.queued -= 1
+            self._begin(self._waiting.popleft(), now_s)
+
+    def _control(self, control: Control, method: str, path: str, exchange: Exchange) -> None:
         match method, path.split("/")[2:]:
             case "PUT", ["behaviours", marker]:
                 try:
-                    control.behaviours[marker] = Behaviour.from_json(await proto())
+                    control.behaviours[marker] = Behaviour.from_json(exchange.request.body)
                 except BadBehaviour as error:
-                    _answer(proto, 400, {"error": str(error)})
+                    _answer(exchange, 400, {"error": str(error)})
                     return
-                _answer(proto, 200, {"ok": True})
+                _answer(exchange, 200, {"ok": True})
             case "DELETE", ["behaviours", marker]:
                 control.behaviours.pop(marker, None)
-                _answer(proto, 200, {"ok": True})
+                _answer(exchange, 200, {"ok": True})
             case "GET", ["requests", marker]:
-                _answer(proto, 200, control.requests(marker))
+                _answer(exchange, 200, control.requests(marker))
             case _:
-                _answer(proto, 404, {"error": f"nothing at {method} {path}"})
+                _answer(exchange, 404, {"error": f"nothing at {method} {path}"})
 
-    def _sample_loop_lag(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
-        now_s = loop.time()
+    # Watching itself
+
+    def _sample_loop_lag(self, due_s: float) -> None:
+        now_s = self._loop.time()
         self.stats.sample_loop_lag(max(0.0, now_s - due_s))
         next_s = max(due_s + LOOP_LAG_PERIOD_S, now_s)
-        loop.call_at(next_s, self._sample_loop_lag, loop, next_s)
+        self._loop.call_at(next_s, self._sample_loop_lag, next_s)
 
-    def _probe_descriptors(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Whether another descriptor can be had; Granian's accept fails without a word where none can."""
+    def _probe_descriptors(self) -> None:
+        """Whether another descriptor can be had: asyncio's accept only logs where none can."""
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             self.stats.descriptors_exhausted = True
-        loop.call_later(DESCRIPTORS_PERIOD_S, self._probe_descriptors, loop)
+        self._loop.call_later(DESCRIPTORS_PERIOD_S, self._probe_descriptors)
 
 
 def _cpu_passes(header: str | None) -> int:
@@ -201,28 +241,8 @@ def _cpu_passes(header: str | None) -> int:
     return int(text)
 
 
-async def _break(scope: Scope, proto: HTTPProtocol, behaviour: Behaviour, answer: bytes) -> None:
-    """What comes instead of a whole answer. A client that has gone meanwhile is no error."""
-    if behaviour.half_then is not None:
-        stream = proto.response_stream(behaviour.status, [*JSON_HEADERS, ("content-length", str(len(answer)))])
-        await stream.send_bytes(answer[: len(answer) // 2])
-        await asyncio.sleep(HALF_SENT_S)
-        if behaviour.half_then == "end":
-            return
-    if behaviour.half_then != "hang":
-        with suppress(OSError), connection_to(scope.client) as connection:
-            if behaviour.no_http:
-                connection.send(NO_HTTP)
-            elif behaviour.half_then == "fin":
-                connection.shutdown(socket.SHUT_RDWR)
-            else:
-                reset(connection)
-    if behaviour.no_http or behaviour.half_then == "hang":
-        await proto.client_disconnect()
-
-
-def _answer(proto: HTTPProtocol, status: int, value: Any) -> None:
-    proto.response_bytes(status, JSON_HEADERS, json.dumps(value).encode())
+def _answer(exchange: Exchange, status: int, value: Any) -> None:
+    exchange.answer(status, json.dumps(value).encode())
 
 
 async def serve(settings: ServerSettings, on_listening: Callable[[], None]) -> None:
@@ -231,42 +251,15 @@ async def serve(settings: ServerSettings, on_listening: Callable[[], None]) -> N
     Raises RuntimeError where the server ended by itself.
     """
     _raise_descriptor_limit()
-    server = Server(
-        Simulator(settings),
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.auto,
-        websockets=False,
-        backlog=4096,
-        backpressure=1 << 20,  # connections, not requests: max_concurrent is what limits those
-        http1_settings=HTTP1Settings(header_read_timeout=24 * 3600 * 1000, max_buffer_size=1 << 20),
-        http2_settings=HTTP2Settings(
-            initial_connection_window_size=64 << 20,
-            initial_stream_window_size=4 << 20,
-            max_concurrent_streams=16_384,
-            max_frame_size=1 << 16,
-        ),
-        log_level=LogLevels.error,
+    loop = asyncio.get_running_loop()
+    simulator = Simulator(settings, loop)
+    simulator.begin()
+    server = await loop.create_server(
+        lambda: Connection(simulator.serve), settings.host, settings.port, backlog=BACKLOG, reuse_address=True
     )
-    serving = asyncio.create_task(server.serve())
-    listening = asyncio.create_task(_listening(settings))
-    await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
-    if listening.done():
-        on_listening()
-    await serving
+    on_listening()
+    await server.serve_forever()
     raise RuntimeError(f"the server on {settings.host}:{settings.port} ended by itself")
-
-
-async def _listening(settings: ServerSettings) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(settings.host, settings.port)
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            return
 
 
 def _raise_descriptor_limit() -> None:
