@@ -15,7 +15,7 @@ from simulator.request import BODY_MAX_BYTES, Request
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CONNECTION_WINDOW_BYTES = 64 << 20
-STREAM_WINDOW_BYTES = 4 << 20
+STREAM_WINDOW_BYTES = BODY_MAX_BYTES
 STREAMS_MAX = 16_384
 FRAME_MAX_BYTES = 1 << 16
 HEADER_BLOCK_MAX_BYTES = 64 << 10
@@ -74,7 +74,7 @@ class _Stream:
     body: bytearray = field(default_factory=bytearray)
     asked: bool = False
     """All of the request has come."""
-    unsent: bytes | None = None
+    unsent: memoryview | None = None
     """Of the answer's body, what the client's windows do not let through yet."""
 
 
@@ -154,7 +154,7 @@ class Connection2:
             self._write(DATA, END_STREAM, stream, body)
             del self._streams[stream]
         elif ends:
-            known.unsent = body
+            known.unsent = memoryview(body)
             self._blocked[stream] = known
             self._unblock()
         else:
@@ -332,7 +332,7 @@ class Connection2:
                     del self._blocked[number], self._streams[number]
                     break
 
-    def _write(self, kind: int, flags: int, stream: int, payload: bytes = b"") -> None:
+    def _write(self, kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> None:
         size = len(payload)
         self._out += _HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream)
         self._out += payload
