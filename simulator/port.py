@@ -8,8 +8,7 @@ class PortTaken(OSError):
 
 
 def free_port(host: str = "127.0.0.1", port: int = 0) -> int:
-    """`port`, or with 0 one that is free. PortTaken where another process listens: Granian would share the port with it
-    (SO_REUSEPORT), and each of the two would get half of the connections."""
+    """`port`, or with 0 one that is free. PortTaken where another process listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
