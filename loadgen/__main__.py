@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         timing = Timing(ramp_s=args.ramp_s, spread_s=args.spread_s, warmup_s=args.warmup_s, measure_s=args.measure_s)
         limits = Limits(hold_s=args.hold_stalled_s)
-        plan = Plan(args.url, args.sessions, timing, args.workers, args.seed, limits, args.burst_frames)
+        plan = Plan(args.url, args.sessions, timing, args.workers, args.seed, limits, args.burst_frames, args.cpus)
         resolve(plan.url)
         args.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     hold = "a session that stands still is spared every limit so much longer, for a look at the gateway"
     parser.add_argument("--hold-stalled-s", type=float, default=0.0, metavar="SECONDS", help=hold)
     parser.add_argument("--workers", type=_positive, default=1, help="processes; session s goes to s %% workers")
+    parser.add_argument("--cpus", type=_cpus, default=(), help="one for each worker, with commas; else any")
     parser.add_argument("--seed", type=_natural, default=1, help="of the frames' masks")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     return parser
@@ -68,6 +69,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected an integer ≥ 1, got {text}")
     return value
+
+
+def _cpus(text: str) -> tuple[int, ...]:
+    return tuple(_natural(number) for number in text.split(","))
 
 
 def _natural(text: str) -> int:

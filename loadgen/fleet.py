@@ -4,6 +4,7 @@ No socket to a gateway and no arithmetic on latencies belongs here; what happens
 """
 
 import multiprocessing
+import os
 import signal
 import time
 import traceback
@@ -72,6 +73,8 @@ def _work(plan: Plan, number: int, pipe: Pipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
+        if plan.cpus:
+            os.sched_setaffinity(0, {plan.cpus[number]})
         worker = Worker(plan, number)
         pipe.send((_READY, None))
         t0 = pipe.recv()

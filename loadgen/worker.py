@@ -49,6 +49,12 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     burst_frames: int = 1
     """Frames that a session sends at once, when the last of them is due; 1: each when it is due itself."""
+    cpus: tuple[int, ...] = ()
+    """One for each worker; none: wherever this process may run. ValueError for another number of them."""
+
+    def __post_init__(self) -> None:
+        if self.cpus and len(self.cpus) != self.workers:
+            raise ValueError(f"cpus: expected one for each of {self.workers} workers, got {len(self.cpus)}")
 
 
 class Progress(NamedTuple):

@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from simulator.connection import Connection
 from simulator.control import NO_HTTP, BadBehaviour, Behaviour, Control, RequestRecord
 from simulator.due import DuePredictions, Pending
-from simulator.request import Exchange
 from simulator.service_time import ServiceTimeModel, ServiceTimeSettings
-from simulator.stats import Stats
+from simulator.stats import Report, Stats, as_json
 from simulator.stub import OddBody, predict
+from simulator.wire.connection import Connection
+from simulator.wire.request import Exchange
 
 LOOP_LAG_PERIOD_S = 0.010
 DESCRIPTORS_PERIOD_S = 0.5
@@ -68,10 +68,21 @@ class _Job:
 
 
 class Simulator:
-    """The application: every request of every connection, on `loop`'s thread."""
+    """The application: every request of every connection, on `loop`'s thread.
 
-    def __init__(self, settings: ServerSettings, loop: asyncio.AbstractEventLoop) -> None:
+    With other processes beside it, `reports` gets the reports of all of them to whoever gives it a callback, and
+    `shown` are the settings of the whole."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        loop: asyncio.AbstractEventLoop,
+        reports: Callable[[Callable[[list[Report]], None]], None] | None = None,
+        shown: ServerSettings | None = None,
+    ) -> None:
         self.settings = settings
+        self._shown = asdict(shown or settings)
+        self._reports = reports or (lambda give: give([self.stats.report()]))
         self.stats = Stats()
         self.control = Control() if settings.control else None
         self._loop = loop
@@ -82,7 +93,7 @@ class Simulator:
     def begin(self) -> None:
         """Get ready for the first request, and begin to watch the loop."""
         predict(bytes(640), int(CPU_PASSES_DEFAULT))  # the first call of a compiled function costs milliseconds
-        self.stats.as_json()
+        as_json([self.stats.report()])
         gc.collect()
         gc.freeze()  # Numba alone is a few hundred thousand objects, and a full collection of them a pause of its own
         self._sample_loop_lag(self._loop.time())
@@ -96,7 +107,7 @@ class Simulator:
             case "GET", "/health":
                 _answer(exchange, 200, {"ok": True})
             case "GET", "/stats":
-                _answer(exchange, 200, {**self.stats.as_json(), "settings": asdict(self.settings)})
+                self._reports(lambda all_: _answer(exchange, 200, {**as_json(all_), "settings": self._shown}))
             case method, path if self.control and path.startswith("/control/"):
                 self._control(self.control, method, path, exchange)
             case method, path:
@@ -250,7 +261,7 @@ async def serve(settings: ServerSettings, on_listening: Callable[[], None]) -> N
 
     Raises RuntimeError where the server ended by itself.
     """
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     loop = asyncio.get_running_loop()
     simulator = Simulator(settings, loop)
     simulator.begin()
@@ -262,6 +273,7 @@ async def serve(settings: ServerSettings, on_listening: Callable[[], None]) -> N
     raise RuntimeError(f"the server on {settings.host}:{settings.port} ended by itself")
 
 
-def _raise_descriptor_limit() -> None:
+def raise_descriptor_limit() -> None:
+    """Allow as many descriptors as the hard limit does."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

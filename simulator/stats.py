@@ -5,6 +5,7 @@ Counters and histograms only; who serves and when a sample is taken is the serve
 
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,10 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 
 HIGHEST_US = 60_000_000
+Report = dict[str, Any]
+"""What one process says of itself, as JSON: counts, and histograms in HDR's compressed form."""
+_COUNTED = ("requests", "answered", "in_flight", "queued")
+_FLAGS = ("descriptors_exhausted", "memory_exhausted")
 
 
 class TimeHistogram:
@@ -47,10 +52,22 @@ class TimeHistogram:
             "count": count,
         }
 
+    def add(self, encoded: str) -> None:
+        """Take in what another one's `encoded` gave."""
+        self._take().decode_and_add(encoded)
+
     def encoded(self) -> str:
         """The histogram in HDR's own compressed form (base64, values in µs), for merging with others."""
         encoded: bytes = self._take().encode()
         return encoded.decode("ascii")
+
+
+def merged(encoded: Iterable[str]) -> TimeHistogram:
+    """All of them in one: exact, since all have the same buckets."""
+    whole = TimeHistogram()
+    for each in encoded:
+        whole.add(each)
+    return whole
 
 
 @dataclass(slots=True)
@@ -77,18 +94,30 @@ class Stats:
         self.loop_lag_latest_s = seconds
         self.loop_lag.record_s(seconds)
 
-    def as_json(self) -> dict[str, Any]:
-        """The object that `GET /stats` answers with, but for the settings."""
+    def report(self) -> Report:
+        """Everything, for `as_json`."""
         return {
-            "requests": self.requests,
-            "answered": self.answered,
-            "in_flight": self.in_flight,
-            "queued": self.queued,
+            **{name: getattr(self, name) for name in (*_COUNTED, *_FLAGS)},
             "queued_max": self.queued_max,
             "protocols": dict(self.protocols),
-            "overshoot_ms": self.overshoot.summary_ms(),
             "overshoot_hdr": self.overshoot.encoded(),
-            "loop_lag_ms": self.loop_lag.summary_ms(),
-            "descriptors_exhausted": self.descriptors_exhausted,
-            "memory_exhausted": self.memory_exhausted,
+            "loop_lag_hdr": self.loop_lag.encoded(),
         }
+
+
+def as_json(reports: Sequence[Report]) -> dict[str, Any]:
+    """The object that `GET /stats` answers with, but for the settings: of all processes together, exactly, but for
+    `queued_max`, which is the largest of theirs."""
+    overshoot, loop_lag = (merged(report[key] for report in reports) for key in ("overshoot_hdr", "loop_lag_hdr"))
+    protocols: Counter[str] = Counter()
+    for report in reports:
+        protocols.update(report["protocols"])
+    return {
+        **{name: sum(report[name] for report in reports) for name in _COUNTED},
+        **{name: any(report[name] for report in reports) for name in _FLAGS},
+        "queued_max": max(report["queued_max"] for report in reports),
+        "protocols": {name: protocols[name] for name in ("1.1", "2")},
+        "overshoot_ms": overshoot.summary_ms(),
+        "overshoot_hdr": overshoot.encoded(),
+        "loop_lag_ms": loop_lag.summary_ms(),
+    }

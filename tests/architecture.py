@@ -52,6 +52,8 @@ PURE = (
     "simulator.due",
     "simulator.stub",
     "simulator.service_time",
+    "simulator.wire.http2",
+    "simulator.wire.request",
     "loadgen.schedule",
     "loadgen.ledger",
     "loadgen.messages",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from experiment.ask.schema import Config, ConfigError, Foreign, Receive, Shape, Timing, Variant
-from experiment.host import CpuPlan, Limits, ShapeRefused, cannot_steer, cpu_plan, usable_cpus
+from experiment.host import CpuPlan, Limits, ShapeRefused, cannot_steer, cpu_plan, topology, usable_cpus
 
 EXTERNAL = "external"
 BEFORE_AND_AFTER_S = 9.0
@@ -129,7 +129,8 @@ def plan_row(
     variant, shape = config.variant(variant_name), config.shape(shape_name)
     if isinstance(variant, Variant):
         _check_threads(variant_name, variant, shape_name, shape)
-    cpus = cpu_plan(shape.vcpus, shape.mode, usable_cpus(), harness_shared=harness_shared, threads=shape.threads)
+    usable = topology(usable_cpus())
+    cpus = cpu_plan(shape.vcpus, shape.mode, usable, harness_shared=harness_shared, threads=shape.threads)
     not_steered = None
     if (receive or shape.receive) == "gateway":
         not_steered = _not_steered(shape, cpus)

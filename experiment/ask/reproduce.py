@@ -2,7 +2,7 @@
 
 from experiment.ask.asked import Ask
 from experiment.ask.schema import Config
-from experiment.host import ShapeRefused, cpu_plan, usable_cpus
+from experiment.host import ShapeRefused, cpu_plan, topology, usable_cpus
 
 SHAPES = ("quota-1", "quota-2")
 STAND_INS = ("quota-1x0.25", "quota-2x0.25")
@@ -15,7 +15,7 @@ def shapes(config: Config) -> tuple[tuple[str, ...], str]:
     """The shapes that this machine can give, and what to say of them."""
     wide = config.shape(SHAPES[1])
     try:
-        cpu_plan(wide.vcpus, wide.mode, usable_cpus())
+        cpu_plan(wide.vcpus, wide.mode, topology(usable_cpus()))
     except ShapeRefused as refused:
         said = (
             f"{SHAPES[1]} is not to be had here ({refused}): {STAND_INS[1]} : {STAND_INS[0]} stands in for 2 vCPU : 1"

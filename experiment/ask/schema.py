@@ -54,7 +54,11 @@ class Harness(Table):
 
     environment: str
     interpreter: str
-    loadgen_workers: Count
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Of a CPU: as many load workers and simulator processes are started as keep each at or below it."""
+    loadgen_us: Positive
+    simulator_us: Positive
+    """CPU in µs per session-second, until a point on this machine has said it."""
     seed: int
     infer_port: Annotated[int, Field(ge=1, le=65535)]
     send_lateness_p99_ms: Positive

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiment.ask import load_config
-from experiment.host import ShapeRefused, cannot_steer, cpu_plan, facts, role_environment, usable_cpus
+from experiment.host import ShapeRefused, cannot_steer, cpu_plan, facts, role_environment, topology, usable_cpus
 from experiment.run import findings
 from experiment.setup import survey
 
@@ -51,8 +51,9 @@ def _shapes() -> list[Row]:
     rows: list[Row] = []
     for name, shape in load_config().shapes.items():
         try:
-            plan = cpu_plan(shape.vcpus, shape.mode, usable_cpus())
-            where = f"gateway on {sorted(plan.gateway)}, harness on {sorted(plan.harness)}"
+            plan = cpu_plan(shape.vcpus, shape.mode, topology(usable_cpus()), threads=shape.threads)
+            idle = f", {sorted(plan.idle)} idle" if plan.idle else ""
+            where = f"gateway on {sorted(plan.gateway)}, harness on {sorted(plan.harness)}{idle}"
             reason = cannot_steer(plan.gateway) if shape.receive == "gateway" else None
             receive = "sender" if reason else shape.receive
             mend = f"not gateway: {reason}" if reason else ""

@@ -7,17 +7,24 @@ from experiment.host.contents import contents
 from experiment.host.cpus import (
     PAUSE_S,
     CoresReading,
+    Cpu,
+    CpuPlan,
+    HarnessLayout,
     busy_between,
     core_speed,
+    cpu_plan,
+    deal,
+    needed,
     notable,
     read_cores,
     steal_share,
     steal_ticks,
+    topology,
 )
 from experiment.host.environment import RoleEnvironment, role_environment
 from experiment.host.hierarchies import CgroupHost, detect
 from experiment.host.limits import GroupStuck, Limits, RoleGroup, ShapeRefused, Usage
-from experiment.host.machine import CpuPlan, cpu_plan, facts, raise_descriptor_limit, usable_cpus
+from experiment.host.machine import facts, raise_descriptor_limit, usable_cpus
 from experiment.host.network import CannotSteer, Network, cannot_steer
 from experiment.host.processes import Command, Exit, Role
 from experiment.host.procfs import named_threads
@@ -32,10 +39,12 @@ __all__ = [
     "CgroupHost",
     "Command",
     "CoresReading",
+    "Cpu",
     "CpuPlan",
     "Exit",
     "Group",
     "GroupStuck",
+    "HarnessLayout",
     "Limits",
     "Network",
     "OuterQuota",
@@ -54,10 +63,12 @@ __all__ = [
     "contents",
     "core_speed",
     "cpu_plan",
+    "deal",
     "detect",
     "facts",
     "make_group",
     "named_threads",
+    "needed",
     "notable",
     "raise_descriptor_limit",
     "read_cores",
@@ -66,6 +77,7 @@ __all__ = [
     "steal_ticks",
     "thread_times",
     "times_between",
+    "topology",
     "usable_cpus",
     "window",
 ]

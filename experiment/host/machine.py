@@ -1,36 +1,20 @@
-"""Facts about this machine for a run's manifest (none that names its owner), and which CPUs gateway and harness get.
-What cannot be found out is None.
-"""
+"""Facts about this machine for a run's manifest, none that names its owner. What cannot be found out is None."""
 
 from __future__ import annotations
 
 import gzip
-import math
 import os
 import platform
 import re
 import resource
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
 from experiment.host.cpus import governor, sibling_groups, steal_share, steal_ticks, turbo
 from experiment.host.hierarchies import CgroupHost, detect
-from experiment.host.limits import ShapeRefused
-
-
-@dataclass(frozen=True)
-class CpuPlan:
-    """CPU numbers of the gateway and of the harness (simulator and load generator); `shared` when they overlap though
-    the shape does not have it so."""
-
-    gateway: frozenset[int]
-    harness: frozenset[int]
-    shared: bool
 
 
 def usable_cpus() -> frozenset[int]:
@@ -42,49 +26,6 @@ def raise_descriptor_limit() -> None:
     """Every role inherits it: a session costs a descriptor on either side."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def cpu_plan(
-    vcpus: float,
-    mode: Literal["cpuset", "quota"],
-    cores: Collection[int],
-    harness_shared: bool = False,
-    threads: int | None = None,
-) -> CpuPlan:
-    """Pure. `cores` are the usable CPU numbers.
-
-    cpuset: the gateway takes the highest `vcpus`, the harness the others. quota: less than one vCPU goes on the
-    highest core; from one on, the gateway is spread over the upper half (at least ceil(vcpus), at most all but one),
-    as a quota in production is, and the harness has the rest. With `threads`, each with a quota of its own, the
-    gateway takes as many of the highest cores, and the harness may use all: that is part of such a shape.
-
-    Raises ShapeRefused when one core would not be left for the harness, unless `harness_shared`, and always when
-    the gateway alone needs more cores than there are, or a cpuset a fraction of one.
-    """
-    numbers = sorted(cores)
-    if not numbers:
-        raise ShapeRefused("no usable CPU was given")
-    if not vcpus > 0 or not math.isfinite(vcpus):
-        raise ShapeRefused(f"vCPUs must be a number above 0, not {vcpus:g}")
-    if mode == "cpuset" and vcpus != int(vcpus):
-        raise ShapeRefused(f"a cpuset is made of whole cores; {vcpus:g} vCPU needs mode quota")
-    if threads is not None:
-        if threads > len(numbers):
-            raise ShapeRefused(f"{threads} threads need a core each; {len(numbers)} can be used here")
-        return CpuPlan(frozenset(numbers[-threads:]), frozenset(numbers), shared=False)
-    need = math.ceil(vcpus)
-    if need > len(numbers):
-        raise ShapeRefused(f"{vcpus:g} vCPU needs {need} cores; {len(numbers)} can be used here")
-    if need + 1 > len(numbers):
-        if not harness_shared:
-            raise ShapeRefused(
-                f"{vcpus:g} vCPU needs {need} cores and one for the harness; {len(numbers)} can be used here. "
-                "HARNESS=shared runs it all the same, labelled, and gives no ceiling"
-            )
-        return CpuPlan(frozenset(numbers[-need:]), frozenset(numbers), shared=True)
-    spread = mode == "quota" and vcpus >= 1
-    width = min(len(numbers) - 1, max(need, math.ceil(len(numbers) / 2))) if spread else need
-    return CpuPlan(frozenset(numbers[-width:]), frozenset(numbers[:-width]), shared=False)
 
 
 def facts(host: CgroupHost | None = None) -> dict[str, Any]:

@@ -168,7 +168,9 @@ def _siblings(machine: Mapping[str, Any], plans: Collection[CpuPlan]) -> Finding
     text = ", ".join("+".join(str(cpu) for cpu in group) for group in groups)
     crossed = any(plan.gateway & set(group) and plan.harness & set(group) for plan in plans for group in groups)
     if plans and not crossed:
-        return Finding("ok", "hardware threads", f"{text} share a core, gateway and harness do not")
+        idle = sorted({cpu for plan in plans for cpu in plan.idle})
+        stays = f"; idle: {', '.join(map(str, idle))}" if idle else ""
+        return Finding("ok", "hardware threads", f"{text} share a core, gateway and harness do not{stays}")
     mend = "the harness takes part of the gateway's core: taskset make to one CPU of each, or switch SMT off"
     return Finding("note", "hardware threads", f"{text} share a core", mend)
 

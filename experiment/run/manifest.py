@@ -98,6 +98,7 @@ def _factors(row: Row, launch: Launch | None) -> dict[str, Any]:
             "gateway": sorted(plan.cpus.gateway),
             "harness": sorted(plan.cpus.harness),
             "shared": plan.cpus.shared,
+            "idle": sorted(plan.cpus.idle),
         },
     }
 

@@ -25,6 +25,7 @@ from experiment.host import (
     read_cores,
     usable_cpus,
 )
+from experiment.run.harness import HarnessCosts, harness_layout
 from experiment.run.launch import Launch
 from experiment.run.probe import ProbeError
 from experiment.run.progress import Stage
@@ -53,8 +54,10 @@ async def run_point(
     folder: PointFolder,
     stage: Stage,
     observer: Observer | None = None,
+    costs: HarnessCosts | None = None,
 ) -> dict[str, Any]:
-    """Run one point and return its summary, which also lies in the folder.
+    """Run one point and return its summary, which also lies in the folder. `costs`: of the harness, as earlier points
+    have them.
 
     Raises:
         ProbeError: a role did not get healthy; nothing was measured then.
@@ -63,15 +66,17 @@ async def run_point(
     speed = None
     if plan.cpus is not None:
         speed = await anyio.to_thread.run_sync(core_speed, HARNESS_PYTHON, max(plan.cpus.gateway))
+    costs = costs or HarnessCosts.expected(plan.config.harness)
+    layout = harness_layout(plan, sessions, costs)
     async with Stand(run, plan, launch, folder.logs, steered=True) as stand:
         infer_port = plan.infer_port if plan.target else stand.free_port()
         stage.update("starting")
-        roles = {"simulator": await stand.simulator(infer_port)}
+        roles = {"simulator": await stand.simulator(infer_port, layout)}
         if plan.target is None:
             roles["gateway"], address = await stand.gateway(infer_port)
         else:
             address = plan.target
-        roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen)
+        roles["loadgen"] = stand.loadgen(address, sessions, folder.loadgen, layout)
         cpus = usable_cpus() if plan.cpus is None else plan.cpus.gateway | plan.cpus.harness
         surroundings = Surroundings(run.host.quotas, cpus)
 
@@ -81,7 +86,7 @@ async def run_point(
         watch = _Watch(roles, plan, sessions, folder, simulator_figures, stage, observer, surroundings)
         watch.harness_faults += lost_groups(run.host.writable, [role.group for role in roles.values()])
         await watch.follow()
-        return _summarise(plan, sessions, folder, watch, speed)
+        return _summarise(plan, sessions, folder, watch, speed, asdict(layout) | asdict(costs))
 
 
 def lost_groups(cgroups_writable: bool, groups: Sequence[RoleGroup]) -> list[str]:
@@ -229,6 +234,7 @@ def _summarise(
     folder: PointFolder,
     watch: _Watch,
     speed: dict[str, float] | None,
+    layout: dict[str, Any],
 ) -> dict[str, Any]:
     load = read_json(folder.loadgen / "summary.json")
     verdict = judge(
@@ -270,6 +276,7 @@ def _summarise(
         "window": windows,
         "cores": busy,
         "core_speed": speed,
+        "harness_layout": layout,
         "outer_quotas": watch.surroundings.outer_quotas(),
         "steal_share": watch.surroundings.steal_share(),
     }

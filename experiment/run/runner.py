@@ -17,6 +17,7 @@ from experiment.ask import ConfigError, Plan, Row
 from experiment.host import Run, ShapeRefused, clean_leftovers, contents, facts
 from experiment.run.campaign import Campaign
 from experiment.run.conformance import NotConforming, conform, on_harness_cpus
+from experiment.run.harness import HarnessCosts
 from experiment.run.hygiene import as_facts, disturbances, findings
 from experiment.run.launch import Launch, prepare
 from experiment.run.manifest import make_manifest
@@ -46,6 +47,8 @@ class _Runner:
     probe: dict[str, Any] | None = None
     """What it saw, and the rung that the ladder begins at, or jumps to; None where there was none."""
     points: list[dict[str, Any]] = field(default_factory=list)
+    costs: HarnessCosts | None = None
+    """Of the harness, as its last valid point had them."""
 
     @property
     def plan(self) -> Plan:
@@ -206,7 +209,10 @@ async def _take_points(
         title = f"{label} {move.sessions} sessions ({move.why}; {_left(runners)} left)"
         with _refusing(runner, campaign, display), on_harness_cpus(runner.plan):
             with display.stage(title, runner.plan.point_s) as stage:
-                point = await run_point(run, runner.plan, runner.launch, move.sessions, place, stage)
+                point = await run_point(
+                    run, runner.plan, runner.launch, move.sessions, place, stage, costs=runner.costs
+                )
+            runner.costs = (runner.costs or HarnessCosts.expected(campaign.config.harness)).seen(point)
             kept = {key: point[key] for key in ("sessions", "status", "reasons")}
             runner.points.append({"folder": place.path.name, "purpose": purpose, **kept})
             if runner.searches_near(campaign.resolved.ask.start, point["status"]):

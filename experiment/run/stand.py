@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from experiment.ask import Address, Foreign, Plan
-from experiment.host import Command, Limits, Network, Role, Run, ShapeRefused, named_threads
+from experiment.host import Command, HarnessLayout, Limits, Network, Role, Run, ShapeRefused, named_threads
 from experiment.run.launch import Launch
 from experiment.run.probe import get_json, wait_healthy
 from experiment.setup import CHECKOUT
@@ -21,6 +21,7 @@ STOP_S = 2.0
 THREAD_NAME = "loop-"
 """What a gateway calls its serving threads, each with its number."""
 LOOPBACK = "127.0.0.1"
+ONE_OF_EACH = HarnessLayout((None,), (None,))
 HARNESS_PYTHON = Path(sys.executable)
 """The runner itself runs in the harness environment."""
 
@@ -83,7 +84,7 @@ class Stand:
         """What a role of ours says. Raises ProbeError."""
         return await get_json(LOOPBACK, port, path, self._network)
 
-    async def simulator(self, port: int) -> Role:
+    async def simulator(self, port: int, layout: HarnessLayout = ONE_OF_EACH) -> Role:
         """The inference server, healthy on `port`. Raises ProbeError when it does not get there."""
         config = self._plan.config
         role = self.start(
@@ -92,6 +93,7 @@ class Stand:
                 *(str(HARNESS_PYTHON), "-m", "simulator", "--port", str(port), "--seed", str(config.harness.seed)),
                 *config.simulator.arguments(),
                 *(["--control"] if self._plan.scripted else []),
+                *_pinned("--processes", layout.simulators),
             ],
             self._plan.harness_limits,
         )
@@ -124,14 +126,14 @@ class Stand:
             )
         role.group.place_threads(list(zip(threads, limits, strict=True)))
 
-    def loadgen(self, gateway: Address, sessions: int, out: Path) -> Role:
+    def loadgen(self, gateway: Address, sessions: int, out: Path, layout: HarnessLayout = ONE_OF_EACH) -> Role:
         """The load generator, started; its standard output is piped."""
         config = self._plan.config
         return self.start(
             "loadgen",
             [
                 *(str(HARNESS_PYTHON), "-m", "loadgen", "--url", gateway.websocket_url, "--sessions", str(sessions)),
-                *("--workers", str(config.harness.loadgen_workers), "--seed", str(config.harness.seed)),
+                *("--seed", str(config.harness.seed), *_pinned("--workers", layout.load)),
                 *("--hold-stalled-s", str(self._plan.hold_stalled_s), "--out", str(out)),
                 *self._plan.timing.arguments(),
             ],
@@ -159,3 +161,11 @@ class Stand:
             return None if exit_ is None else str(exit_)
 
         await wait_healthy(address.host, address.port, limit_s, ended, path, self._network)
+
+
+def _pinned(option: str, cpus: Sequence[int | None]) -> list[str]:
+    """So many processes, each on its CPU; nothing for a single one that may be anywhere."""
+    if len(cpus) == 1 and cpus[0] is None:
+        return []
+    numbers = [str(cpu) for cpu in cpus if cpu is not None]
+    return [option, str(len(cpus)), *(["--cpus", ",".join(numbers)] if numbers else [])]

@@ -15,7 +15,7 @@ _INTERPRETER_KEYS = ("version", "tag", "requested", "free_threaded", "gil_enable
 _MACHINE_KEYS = ("cpu_model", "cpus", "kernel", "kernel_build", "memory_bytes", "virtualisation", "cgroup", "governor")
 _LATER_MACHINE_KEYS = ("turbo", "cgroup_writable", "cgroup_controllers")
 _POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
-_LATER_KEYS = ("core_speed", "outer_quotas", "steal_share", "cores")
+_LATER_KEYS = ("core_speed", "outer_quotas", "steal_share", "cores", "harness_layout")
 """Those that older runs do not have; so with the machine's."""
 _LOAD_KEYS = ("newest_ms", "oldest_ms", "send_lateness_ms", "partials", "failures", "failures_total", "stalls")
 

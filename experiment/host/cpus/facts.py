@@ -4,9 +4,10 @@ virtual machine shows little of it, and what is not shown is None.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from experiment.host.cpus.layout import Cpu
 from experiment.host.procfs import read_bytes
 
 SYSTEM = Path("/sys/devices/system/cpu")
@@ -34,6 +35,38 @@ def sibling_groups(cpus: Collection[int], system: Path = SYSTEM) -> list[list[in
             return None
         groups.add(tuple(_parse_cpus(text)))
     return [list(group) for group in sorted(groups) if len(group) > 1]
+
+
+def topology(cpus: Collection[int], system: Path = SYSTEM) -> tuple[Cpu, ...]:
+    """What is shown of each: its physical core, memory node, and kind of core by `cpu_capacity`, else by its highest
+    frequency. A CPU of which nothing is shown has a core of its own, on node 0."""
+    speeds = {number: _speed(system / f"cpu{number}") for number in sorted(cpus)}
+    kinds = _kinds(speeds.values())
+    found = []
+    for number, speed in speeds.items():
+        folder = system / f"cpu{number}"
+        siblings = _text(folder / "topology/thread_siblings_list")
+        nodes = [int(path.name.removeprefix("node")) for path in folder.glob("node[0-9]*")]
+        core = number if siblings is None else min(_parse_cpus(siblings))
+        found.append(Cpu(number, core, min(nodes, default=0), kinds[speed]))
+    return tuple(found)
+
+
+def _speed(folder: Path) -> int:
+    """In a unit of its own; 0 where none is shown."""
+    text = _text(folder / "cpu_capacity") or _text(folder / "cpufreq/cpuinfo_max_freq") or ""
+    return int(text) if text.isdecimal() else 0
+
+
+def _kinds(speeds: Iterable[int]) -> dict[int, int]:
+    """Speeds by kind of core, numbered from the slowest. Cores of one kind differ a little where some may be clocked
+    higher than others: a step of more than a tenth is another kind."""
+    kinds: dict[int, int] = {}
+    kind, before = 0, None
+    for speed in sorted(set(speeds)):
+        kind += before is not None and speed > before * 1.1
+        kinds[speed], before = kind, speed
+    return kinds
 
 
 def cpu_ticks(cpus: Collection[int], stat: Path = STAT) -> dict[int, dict[str, int]]:

@@ -58,7 +58,7 @@ async def test_a_point_that_an_outer_quota_throttled_is_invalid_and_keeps_by_how
         with Display().stage("a point", 1.0) as stage:
             watch = _Watch({"loadgen": role}, plan, 5, folder, silent, stage, saw, surroundings)
             await watch.follow()
-    summary = _summarise(plan, 5, folder, watch, None)
+    summary = _summarise(plan, 5, folder, watch, None, {})
     assert summary["status"] == "INVALID"
     assert summary["reasons"][0] == (
         "a quota that is not the run's (0.5 vCPU, group /box) throttled it in 2 periods, 2 ms in all"

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
-from simulator.request import BODY_MAX_BYTES, Request
+from simulator.wire.request import BODY_MAX_BYTES, Request
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CONNECTION_WINDOW_BYTES = 64 << 20

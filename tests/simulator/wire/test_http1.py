@@ -2,8 +2,8 @@
 
 import pytest
 
-from simulator.http1 import HEAD_MAX_BYTES, BadRequest, Reader, answer_head
-from simulator.request import BODY_MAX_BYTES, Request
+from simulator.wire.http1 import HEAD_MAX_BYTES, BadRequest, Reader, answer_head
+from simulator.wire.request import BODY_MAX_BYTES, Request
 
 BODY = bytes(range(256)) * 5
 POST = b"POST /infer HTTP/1.1\r\nhost: x\r\nX-CPU-Passes: 4\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)

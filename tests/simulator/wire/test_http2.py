@@ -13,7 +13,7 @@ from h2.events import (
     StreamReset,
 )
 
-from simulator.http2 import (
+from simulator.wire.http2 import (
     ACK,
     CONTINUATION,
     DATA,
@@ -37,7 +37,7 @@ from simulator.http2 import (
     Event,
     frame,
 )
-from simulator.request import BODY_MAX_BYTES, Request
+from simulator.wire.request import BODY_MAX_BYTES, Request
 
 BODY = bytes(range(256)) * 125
 FIELDS = [(":method", "POST"), (":path", "/infer"), (":scheme", "http"), (":authority", "x"), ("x-cpu-passes", "4")]

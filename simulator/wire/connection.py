@@ -9,9 +9,9 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from simulator.http1 import CONTINUE, BadRequest, Reader, answer_head
-from simulator.http2 import PREFACE, Asked, Connection2, ConnectionError2
-from simulator.request import Exchange, Request
+from simulator.wire.http1 import CONTINUE, BadRequest, Reader, answer_head
+from simulator.wire.http2 import PREFACE, Asked, Connection2, ConnectionError2
+from simulator.wire.request import Exchange, Request
 
 _READ_BYTES = 256 << 10
 _BUFFER = memoryview(bytearray(_READ_BYTES))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 
-from simulator.request import BODY_MAX_BYTES, Request
+from simulator.wire.request import BODY_MAX_BYTES, Request
 
 HEAD_MAX_BYTES = 64 << 10
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

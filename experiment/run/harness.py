@@ -1,0 +1,46 @@
+"""How many load workers and simulator processes a point takes, and on which CPUs: by need, as their costs are known.
+Starts nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from experiment.ask import Harness, Plan
+from experiment.host import HarnessLayout, deal, needed
+
+
+@dataclass(frozen=True, slots=True)
+class HarnessCosts:
+    """CPU in µs per session-second."""
+
+    loadgen_us: float
+    simulator_us: float
+
+    @classmethod
+    def expected(cls, harness: Harness) -> Self:
+        """Before anything was measured."""
+        return cls(harness.loadgen_us, harness.simulator_us)
+
+    def seen(self, summary: Mapping[str, Any]) -> "HarnessCosts":
+        """As a point that was valid has it; else as before."""
+        windows, sessions = summary["window"], summary["sessions"]
+        found = [_per_session_second(windows.get(role, {}), sessions) for role in ("loadgen", "simulator")]
+        loadgen_us, simulator_us = found
+        if summary["status"] == "INVALID" or not loadgen_us or not simulator_us:
+            return self
+        return HarnessCosts(loadgen_us, simulator_us)
+
+
+def _per_session_second(window: Mapping[str, Any], sessions: int) -> float | None:
+    cpu_us, wall_s = window.get("cpu_us"), window.get("wall_s")
+    return cpu_us / (sessions * wall_s) if cpu_us and wall_s else None
+
+
+def harness_layout(plan: Plan, sessions: int, costs: HarnessCosts) -> HarnessLayout:
+    """For so many sessions. What takes scripted behaviours is one simulator process; so is an external gateway's
+    harness, which has no CPUs of its own."""
+    order = () if plan.cpus is None else plan.cpus.order
+    share = plan.config.harness.share
+    load = needed(sessions, costs.loadgen_us, share)
+    simulators = 1 if plan.scripted else needed(sessions, costs.simulator_us, share)
+    return deal(order, load, simulators)
