@@ -12,7 +12,7 @@ LAB = PYTHON="$(PYTHON)" PYTHON_CHOSEN=$(if $(filter file default,$(origin PYTHO
 lower = $(shell echo $(1) | sed 'y/ABCDEFGHIJKLMNOPQRSTUVWXYZ_/abcdefghijklmnopqrstuvwxyz-/')
 valued = $(if $($(1)),--$(call lower,$(1)) "$($(1))")
 switch = $(if $(filter-out 0,$($(1))),--$(call lower,$(1)))
-options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA,$(name)),switch,valued),$(name))))
+options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA INSTRUCTIONS,$(name)),switch,valued),$(name))))
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -41,6 +41,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile soak faul
 #: KEEP_ENV     environment variables that every process gets all the same: PYTHONMALLOC,LD_PRELOAD
 #: PROFILER     py-spy, remote, memray, sched, collector or forensics (remote)
 #: MINUTES      how long soak measures (10)
+#: INSTRUCTIONS 1: bench counts instructions under valgrind, and nothing else
 #: SETS         some of collector's sets, as its DRY_RUN names them, or reproducer: builds,stacks
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
@@ -77,8 +78,9 @@ reproduce.takes := $(CAMPAIGN)
 reproduce: ## the public benchmark's rows beside ours, in its shapes (TIMING: full unless given)
 	@$(LAB) harness -- -m experiment reproduce $(options)
 
-bench: ## what core, kernel, load generator and simulator cost by themselves
-	@$(LAB) test -- -m experiment bench
+bench.takes := INSTRUCTIONS
+bench: ## what each piece costs by itself, and how many sessions the harness carries here
+	@$(LAB) test -- -m experiment bench $(options)
 
 conformance.takes := VARIANT TARGET INFER_PORT KEEP_ENV RESULTS
 conformance: ## the wire contract as a black box, one line per rule (VARIANT or TARGET)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from experiment.ask import Ask, Receive, load_config
-from experiment.run import Display, make_campaign, run_campaign
+from experiment.run import Display, make_campaign, role_us, run_campaign
 from experiment.setup import read_json
 
 ROW, SHAPE, LADDER = "drain", "cpuset-1", "harness"
@@ -47,16 +47,11 @@ def _costs(summary: dict[str, Any], cpus: int | None) -> dict[str, Any]:
     return {
         **{key: summary[key] for key in ("sessions", "status", "reasons")},
         "harness_cpus": cpus,
-        "loadgen_us": _per_session_second(summary, "loadgen"),
-        "simulator_us": _per_session_second(summary, "simulator"),
+        "loadgen_us": role_us(summary, "loadgen"),
+        "simulator_us": role_us(summary, "simulator"),
         "gateway_us": gateway.get("us_per_session_second"),
         "all_in_us": gateway.get("all_in_us_per_session_second"),
         "late_p99_ms": late.get("send_lateness_p99_ms"),
         "overshoot_p99_ms": late.get("simulator_overshoot_p99_ms"),
     }
 
-
-def _per_session_second(summary: dict[str, Any], role: str) -> float | None:
-    window = summary["window"].get(role, {})
-    cpu_us, wall_s = window.get("cpu_us"), window.get("wall_s")
-    return cpu_us / (summary["sessions"] * wall_s) if cpu_us is not None and wall_s else None

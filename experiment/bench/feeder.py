@@ -74,9 +74,9 @@ def feeding(gateway_port: int, sessions: int) -> Iterator[Feeder]:
 
 def _feed(pipe: Connection, inference: socket.socket, gateway_port: int, sessions: int, cpu: int) -> None:
     os.sched_setaffinity(0, {cpu})
-    clients = [_client(gateway_port) for _ in range(sessions)]
+    clients = [connect_client(gateway_port) for _ in range(sessions)]
     slots = [[sock.send for sock in clients[slot::_SLOTS]] for slot in range(_SLOTS)]
-    server, begin_s, index = _Server(inference), time.monotonic(), 0
+    server, begin_s, index = InferenceServer(inference), time.monotonic(), 0
     while True:
         for send in slots[index % _SLOTS]:
             send(FRAME)
@@ -88,14 +88,15 @@ def _feed(pipe: Connection, inference: socket.socket, gateway_port: int, session
         time.sleep(max(0.0, begin_s + index * _SLOT_S - time.monotonic()))
 
 
-def _client(port: int) -> socket.socket:
+def connect_client(port: int) -> socket.socket:
+    """One that has sent its upgrade request and its start message, without waiting for an answer."""
     sock = socket.create_connection((LOOPBACK, port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.sendall(UPGRADE + _START)
     return sock
 
 
-class _Server:
+class InferenceServer:
     """Accepts connections, takes POSTs of any length, and answers each when its time has come."""
 
     def __init__(self, listener: socket.socket) -> None:

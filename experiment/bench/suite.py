@@ -12,6 +12,7 @@ import anyio
 
 from experiment.ask import ConfigError
 from experiment.bench.carried import measure_carried
+from experiment.bench.instructions import count_instructions
 from experiment.bench.reactions import measure_reactions
 from experiment.host import core_speed, raise_descriptor_limit, role_environment, usable_cpus
 from experiment.run import HARNESS_PYTHON, Display
@@ -33,8 +34,7 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> Path:
     if unknown := sorted(set(only) - set(PARTS)):
         raise ConfigError(f"unknown benchmark {', '.join(unknown)}; known: {', '.join(PARTS)}")
     chosen = [part for part in PARTS if part in only or not only]
-    folder = Path("results") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
-    folder.mkdir(parents=True)
+    folder = _made()
     raise_descriptor_limit()  # its programs inherit it
     for note in role_environment().notes():
         display.note(note)
@@ -49,6 +49,20 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> Path:
     for part in ("loadgen", "simulator"):
         if part in chosen:
             _run([str(HARNESS_PYTHON), "-m", f"{part}.bench"])
+    return folder
+
+
+def run_instructions(display: Display) -> Path:
+    """Count instructions; the folder of the figures. Raises as `count_instructions` does."""
+    counted = count_instructions(display)
+    folder = _made()
+    write_json(folder / "instructions.json", {"date": f"{datetime.now():%Y-%m-%d}", "counted": counted})
+    return folder
+
+
+def _made() -> Path:
+    folder = Path("results") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True)
     return folder
 
 

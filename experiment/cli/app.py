@@ -148,13 +148,24 @@ def bench(
         list[str] | None,
         typer.Option(help="core, draining, reactions, harness, loadgen or simulator; may be repeated."),
     ] = None,
+    instructions: Annotated[
+        bool, typer.Option("--instructions", help="Count instructions under valgrind instead (INSTRUCTIONS=1).")
+    ] = False,
 ) -> None:
     """Costs of core, draining loop, load generator and simulator, each alone; reactions of rows; the harness's end."""
-    from experiment.bench.suite import run_benchmarks
+    from experiment.bench.suite import run_benchmarks, run_instructions
 
-    folder = run_benchmarks(tuple(only or ()), Display())
+    folder = run_instructions(Display()) if instructions else run_benchmarks(tuple(only or ()), Display())
     show_bench(folder)
     print(f"RESULT {folder}")
+
+
+@app.command("keep-instructions")
+def keep_instructions(bench: Annotated[Path, typer.Argument(help="Folder of a `make bench INSTRUCTIONS=1`.")]) -> None:
+    """Keep its counts, for later ones to be compared with."""
+    from experiment.report import keep_instructions as keep
+
+    print(keep(bench).relative_to(CHECKOUT))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from experiment.report.capacity import draw, text, write_capacity
 from experiment.report.comparison import compare
 from experiment.report.costs import Spread
 from experiment.report.figures import rows_figure, save, save_all
+from experiment.report.instructions import keep_instructions
 from experiment.report.pages.publish import (
     publish,
     publish_draining,
@@ -20,6 +21,7 @@ __all__ = [
     "Spread",
     "compare",
     "draw",
+    "keep_instructions",
     "lines_table",
     "markdown",
     "publish",

@@ -11,6 +11,7 @@ from typing import Any
 
 from experiment.phases import KERNEL, LOOP, PHASES, POLL, WAKE
 from experiment.report.costs import Spread, paired
+from experiment.report.instructions import INSTRUCTION_HEADINGS, instruction_lines, kept_instructions
 from experiment.report.tables import lines_table, number_text, report_console
 from experiment.setup import read_json
 
@@ -159,3 +160,7 @@ def show_bench(folder: Path) -> None:
         title = "what the harness carries: CPU per session-second"
         console.print(lines_table(title, CARRIED_HEADINGS, carried_lines(carried)))
         console.print("\n".join(carried_sentences(carried)))
+    if (counted := read_json(folder / "instructions.json")) is not None:
+        date, kept = kept_instructions()
+        title = f"user instructions per session-second, by callgrind; kept of {date or 'none'}"
+        console.print(lines_table(title, INSTRUCTION_HEADINGS, instruction_lines(counted["counted"], kept)))

@@ -2,6 +2,7 @@
 
 from experiment.run.campaign import CONFORMANCE_S, Campaign, make_campaign
 from experiment.run.conformance import NotConforming, on_harness_cpus, run_conformance
+from experiment.run.harness import role_us
 from experiment.run.hygiene import as_facts, findings
 from experiment.run.launch import GIL_TURNED_ON, Launch, interpreter_facts, prepare
 from experiment.run.manifest import CONTRACT, commit, make_manifest
@@ -32,6 +33,7 @@ __all__ = [
     "make_manifest",
     "on_harness_cpus",
     "prepare",
+    "role_us",
     "run_campaign",
     "run_conformance",
     "run_point",

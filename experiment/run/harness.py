@@ -23,17 +23,17 @@ class HarnessCosts:
 
     def seen(self, summary: Mapping[str, Any]) -> "HarnessCosts":
         """As a point that was valid has it; else as before."""
-        windows, sessions = summary["window"], summary["sessions"]
-        found = [_per_session_second(windows.get(role, {}), sessions) for role in ("loadgen", "simulator")]
-        loadgen_us, simulator_us = found
+        loadgen_us, simulator_us = (role_us(summary, role) for role in ("loadgen", "simulator"))
         if summary["status"] == "INVALID" or not loadgen_us or not simulator_us:
             return self
         return HarnessCosts(loadgen_us, simulator_us)
 
 
-def _per_session_second(window: Mapping[str, Any], sessions: int) -> float | None:
+def role_us(summary: Mapping[str, Any], role: str) -> float | None:
+    """CPU of a role in a point's measured window, in µs per session-second; None where it was not measured."""
+    window = summary["window"].get(role, {})
     cpu_us, wall_s = window.get("cpu_us"), window.get("wall_s")
-    return cpu_us / (sessions * wall_s) if cpu_us and wall_s else None
+    return cpu_us / (summary["sessions"] * wall_s) if cpu_us and wall_s else None
 
 
 def harness_layout(plan: Plan, sessions: int, costs: HarnessCosts) -> HarnessLayout:

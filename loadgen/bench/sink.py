@@ -39,7 +39,9 @@ class _Client:
         self.visits = 0
 
 
-class _Sink:
+class Sink:
+    """Takes what comes on a listening socket that does not block."""
+
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._buffer = bytearray(_BUFFER_BYTES)
@@ -48,22 +50,27 @@ class _Sink:
         self._wheel: list[list[_Client]] = [[] for _ in range(_WHEEL_STEPS)]
         self._epoll = select.epoll()
         self._placed = 0
+        self._step = 0
+        self._epoll.register(listener.fileno(), select.EPOLLIN)
 
     def serve(self, parent: Pipe) -> None:
-        """Until the parent closes its end."""
-        self._epoll.register(self._listener.fileno(), select.EPOLLIN)
-        step, due = 0, time.monotonic()
+        """A step each millisecond, until the parent closes its end."""
+        due = time.monotonic()
         while not parent.poll(0):
             due += _WHEEL_STEP_S
-            for fd, _ in self._epoll.poll(0):
-                if fd == self._listener.fileno():
-                    self._accept()
-                else:
-                    self._meet(self._unknown.pop(fd))
-            spoke = self._wheel[step % _WHEEL_STEPS]
-            spoke[:] = [client for client in spoke if self._visit(client)]
-            step += 1
+            self.step()
             time.sleep(max(0.0, due - time.monotonic()))
+
+    def step(self) -> None:
+        """Take whoever connects, and visit those whose turn it is."""
+        for fd, _ in self._epoll.poll(0):
+            if fd == self._listener.fileno():
+                self._accept()
+            else:
+                self._meet(self._unknown.pop(fd))
+        spoke = self._wheel[self._step % _WHEEL_STEPS]
+        spoke[:] = [client for client in spoke if self._visit(client)]
+        self._step += 1
 
     def _accept(self) -> None:
         while True:
@@ -159,4 +166,4 @@ def run_sink(parent: Pipe, core: int) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
         listener.setblocking(False)
         parent.send(listener.getsockname()[1])
-        _Sink(listener).serve(parent)
+        Sink(listener).serve(parent)

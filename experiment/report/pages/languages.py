@@ -74,9 +74,13 @@ _KNOW = """\
 - The broken rules are corners: spellings of the start message, a ping before it, classes of error, health's body, a
   frame without a mask. None saves work on the path that these loads take. rust-axum makes up a tick that a slow answer
   held up (`one-in-flight`, `skipped-tick`): more work than the contract's, but only where answers take a second.
-- A fraction of a vCPU stands in for one, since the harness shares the machine, and a CFS quota flatters whoever is
-  woken by every frame: out of its slice it stands still for most of a period of 100 ms, finds several frames of each
-  session at once after that, and is woken less often than its clients send. So its µs per session-second fall as it
-  fills (the tables' last columns), its ceilings lie nearer to drain's than its costs do, and the costs of unthrottled
-  rows say more. Nothing here says what one whole vCPU of a larger machine carries.
+- Who pays for receiving: on plain loopback the sender's CPU does the kernel's work of it, and a gateway's costs leave it
+  out (`receive = sender`). With `receive = gateway` the gateway's CPU does it, as behind a network card, together with
+  what the harness receives, and takes an interrupt for each packet: an upper bound. That work is the same for every row,
+  so the lead of a row that does little beside it shrinks. All-in is everything that ran on the gateway's CPU.
+- rust-sync and rust-axum no longer answered after `hostile-too-fast`, two clients that send as fast as they can: the
+  rules that come after it in the suite, and stand under `breaks`, fail with it.
+- What one whole vCPU carries is not searched here: with two CPUs the harness ends before most of these rows do
+  (`make bench` says where). On a machine with eight or more: `make compare SHAPE=cpuset-1 RECEIVE=gateway TIMING=full`
+  with these rows, some 25 minutes a row.
 - Compilers are those of the machine, not of the authors' images; the tables of the rows name them."""

@@ -56,6 +56,7 @@ OTHERS = [
     "KEEP_ENV",
     "SETS",
     "MINUTES",
+    "INSTRUCTIONS",
 ]
 SET_UP = ["PYTHON", "PYTEST_ARGS", "LAB_RETRY"]
 
