@@ -231,8 +231,8 @@ def main(
                     break
                 progress.advance(task)
     console.print(
-        "over: overshoot of the drawn service time; unseen: what the client waited beyond that, in the kernel, in "
-        "Granian's threads and in itself; late: the client's own send lateness",
+        "over: overshoot of the drawn service time; unseen: what the client waited beyond that, in the kernel "
+        "and in itself; late: the client's own send lateness",
         soft_wrap=True,
     )
     console.print(_table([point for rows in points.values() for point in rows]))

@@ -15,7 +15,7 @@ from simulator.wire.request import BODY_MAX_BYTES, Request
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CONNECTION_WINDOW_BYTES = 64 << 20
-STREAM_WINDOW_BYTES = BODY_MAX_BYTES
+STREAM_WINDOW_BYTES = 4 << 20
 STREAMS_MAX = 16_384
 FRAME_MAX_BYTES = 1 << 16
 HEADER_BLOCK_MAX_BYTES = 64 << 10
@@ -72,6 +72,8 @@ class _Stream:
     fields: Fields
     window_bytes: int
     body: bytearray = field(default_factory=bytearray)
+    received_bytes: int = 0
+    """Of DATA since its last WINDOW_UPDATE."""
     asked: bool = False
     """All of the request has come."""
     unsent: memoryview | None = None
@@ -108,6 +110,7 @@ class Connection2:
         self._rest = bytearray()
         self._streams: dict[int, _Stream] = {}
         self._last_stream = 0
+        self._dropped: set[int] = set()  # streams that we have reset while they still came
         self._decoder = Decoder()
         self._known: dict[bytes, Fields] = {}  # by header block, while the dynamic table is as it was
         self._block: tuple[int, int, bytearray] | None = None  # (stream, flags, so far), until END_HEADERS
@@ -143,8 +146,8 @@ class Connection2:
         return events
 
     def answer(self, stream: int, status: int, body: bytes, length: int, *, ends: bool = True) -> None:
-        """Answer a request with a body that is said to be `length` bytes; `ends` False leaves the stream open. Nothing
-        happens where the client has cancelled it."""
+        """Answer a request with a body that is said to be `length` bytes; `ends` False leaves the stream open, with as
+        much of the body as one frame and the client's windows take. Nothing happens where the client has cancelled it."""
         known = self._streams.get(stream)
         if known is None:
             return
@@ -158,8 +161,10 @@ class Connection2:
             self._blocked[stream] = known
             self._unblock()
         else:
-            self._window_bytes -= len(body)
-            self._write(DATA, 0, stream, body)
+            part = body[: max(0, min(self._window_bytes, known.window_bytes, self._frame_max_bytes))]
+            self._window_bytes -= len(part)
+            known.window_bytes -= len(part)
+            self._write(DATA, 0, stream, part)
 
     # Frames
 
@@ -195,6 +200,10 @@ class Connection2:
                 raise ConnectionError2(PROTOCOL_ERROR, f"expected an open stream, got DATA on {number}")
             return  # one that was cancelled or refused meanwhile
         stream.body += _unpadded(flags, payload)
+        stream.received_bytes += len(payload)
+        if stream.received_bytes >= _UPDATE_AT_BYTES:
+            self._write(WINDOW_UPDATE, 0, number, struct.pack(">I", stream.received_bytes))
+            stream.received_bytes = 0
         if len(stream.body) > BODY_MAX_BYTES:
             yield from self._refuse(number, PROTOCOL_ERROR)
         elif flags & END_STREAM:
@@ -245,6 +254,9 @@ class Connection2:
             _expect(bool(flags & END_STREAM) and not stream.asked, PROTOCOL_ERROR, "trailers that end the stream")
             yield from self._ask(number, stream)
             return
+        if number in self._dropped and flags & END_STREAM:
+            self._dropped.discard(number)  # trailers of one that we have reset: they had left before it was known
+            return
         _expect(number > self._last_stream, STREAM_CLOSED, "a new stream")
         self._last_stream = number
         if fields is None:
@@ -283,6 +295,8 @@ class Connection2:
     def _refuse(self, number: int, code: int) -> Iterator[Event]:
         self._write(RST_STREAM, 0, number, struct.pack(">I", code))
         del self._streams[number]
+        if len(self._dropped) < STREAMS_MAX:
+            self._dropped.add(number)
         return iter(())
 
     def _on_settings(self, number: int, flags: int, payload: bytes) -> None:
@@ -321,8 +335,9 @@ class Connection2:
         for number, stream in list(self._blocked.items()):
             assert stream.unsent is not None
             while True:
-                size = min(len(stream.unsent), self._window_bytes, stream.window_bytes, self._frame_max_bytes)
-                if size <= 0 and stream.unsent:
+                allowed_bytes = max(0, min(self._window_bytes, stream.window_bytes, self._frame_max_bytes))
+                size = min(len(stream.unsent), allowed_bytes)
+                if size == 0 and stream.unsent:
                     break
                 part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
                 self._window_bytes -= size

@@ -205,6 +205,40 @@ def test_a_body_past_the_limit_is_reset(pair: Pair) -> None:
     for _ in range(BODY_MAX_BYTES // FRAME_MAX_BYTES + 1):
         assert pair.ours.receive(frame(DATA, 0, stream, bytes(FRAME_MAX_BYTES))) == []
     assert frame(RST_STREAM, 0, stream, struct.pack(">I", 1)) in pair.ours.take()
+    trailers = frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x82")
+    assert pair.ours.receive(trailers) == []  # they had left before the client knew
+
+
+def test_a_long_body_gets_credit_for_its_stream(pair: Pair) -> None:
+    stream, data = pair.ask(b"")
+    head = data[: 9 + int.from_bytes(data[:3], "big")]
+    pair.ours.receive(head[:4] + bytes([END_HEADERS]) + head[5:])
+    for _ in range(16):
+        pair.ours.receive(frame(DATA, 0, stream, bytes(FRAME_MAX_BYTES)))
+    assert frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 1 << 20)) in pair.ours.take()
+
+
+def test_a_window_that_shrank_below_nothing_lets_an_empty_end_through_and_nothing_else(pair: Pair) -> None:
+    first, data = pair.ask(b"ab")
+    second, more = pair.ask(b"ab")
+    pair.ours.receive(data + more + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
+    pair.ours.take()
+    pair.ours.answer(first, 200, b"0123", 4)
+    pair.ours.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2)))
+    assert frame(DATA, 0, first, b"01") in pair.ours.take()
+    pair.ours.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))  # its window is at -2 now
+    pair.ours.take()
+    pair.ours.answer(second, 200, b"", 0)
+    assert pair.ours.take().endswith(frame(DATA, END_STREAM, second))
+    pair.ours.receive(frame(WINDOW_UPDATE, 0, first, struct.pack(">I", 3)))
+    assert pair.ours.take() == frame(DATA, 0, first, b"2")
+
+
+def test_half_of_a_large_answer_keeps_to_the_clients_frame_size(pair: Pair) -> None:
+    stream, data = pair.ask(b"ab")
+    pair.ours.receive(data)
+    pair.ours.answer(stream, 200, bytes(50_000), 100_000, ends=False)
+    assert sum(len(e.data) for e in pair.back() if isinstance(e, DataReceived)) == 16_384
 
 
 @pytest.mark.parametrize(
