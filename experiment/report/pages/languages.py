@@ -78,8 +78,8 @@ _KNOW = """\
   out (`receive = sender`). With `receive = gateway` the gateway's CPU does it, as behind a network card, together with
   what the harness receives, and takes an interrupt for each packet: an upper bound. That work is the same for every row,
   so the lead of a row that does little beside it shrinks. All-in is everything that ran on the gateway's CPU.
-- rust-sync and rust-axum no longer answered after `hostile-too-fast`, two clients that send as fast as they can: the
-  rules that come after it in the suite, and stand under `breaks`, fail with it.
+- rust-sync and rust-axum at times no longer answer after `hostile-too-fast`, two clients that send as fast as they can:
+  the rules that come after it in the suite, and stand under `breaks`, then fail with it.
 - What one whole vCPU carries is not searched here: with two CPUs the harness ends before most of these rows do
   (`make bench` says where). On a machine with eight or more: `make compare SHAPE=cpuset-1 RECEIVE=gateway TIMING=full`
   with these rows, some 25 minutes a row.
