@@ -54,4 +54,3 @@ def _costs(summary: dict[str, Any], cpus: int | None) -> dict[str, Any]:
         "late_p99_ms": late.get("send_lateness_p99_ms"),
         "overshoot_p99_ms": late.get("simulator_overshoot_p99_ms"),
     }
-

@@ -95,7 +95,7 @@ def count_instructions(display: Display) -> list[dict[str, Any]]:
 def count_one(valgrind: str, python: Path, program: str, seconds: int) -> tuple[int, int]:
     """All instructions of one run, and its session-seconds. Raises NotCounted."""
     argv = [str(python), "-m", "experiment.bench.recorded", program, "--seconds", str(seconds)]
-    environment = role_environment().variables | _FIXED
+    environment = {**role_environment().variables, **_FIXED}
     with tempfile.TemporaryDirectory() as folder:
         counting = [valgrind, "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out", *argv]
         for command in (argv, counting):  # once without: what is compiled when it is called is compiled then, and kept

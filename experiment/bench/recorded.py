@@ -70,7 +70,7 @@ class _Clock:
 
     def __init__(self) -> None:
         self._now: list[float] = [1000.0]
-        time.monotonic = functools.partial(operator.getitem, self._now, 0)
+        time.monotonic = functools.partial(operator.getitem, self._now, 0)  # type: ignore[assignment]
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -114,7 +114,7 @@ def draining(seconds: int) -> int:
         clock = _Clock()
         time.sleep = lambda _: None
         wait = Poller.wait
-        Poller.wait = lambda self, _: wait(self, 0.0)  # type: ignore[method-assign]
+        Poller.wait = lambda self, _: wait(self, 0.0)  # type: ignore[method-assign, assignment]
         options = HostOptions(listener.getsockname()[1], f"http://{LOOPBACK}:{peer.number()}", transport="h1")
         tallies = Tallies.create(1)
         loop = Loop(options, SessionSettings(), tallies, listener)
@@ -144,7 +144,7 @@ def loadgen(seconds: int) -> int:
             if slots % SLOTS_PER_FRAME == 0:
                 peer.round()
 
-        time.sleep = sleep
+        time.sleep = sleep  # type: ignore[assignment]
         worker._t0 = time.monotonic()
         gc.collect()
         gc.disable()

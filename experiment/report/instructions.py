@@ -31,7 +31,7 @@ def kept_instructions(root: Path = CHECKOUT) -> tuple[str, list[Counted]]:
 
 def instruction_lines(counted: Sequence[Counted], kept: Sequence[Counted]) -> list[tuple[str, ...]]:
     """One line per program and build, under INSTRUCTION_HEADINGS."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for each in counted:
         now = each["instructions"]
         same_program = [one for one in kept if one["program"] == each["program"]]

@@ -74,10 +74,10 @@ _KNOW = """\
 - The broken rules are corners: spellings of the start message, a ping before it, classes of error, health's body, a
   frame without a mask. None saves work on the path that these loads take. rust-axum makes up a tick that a slow answer
   held up (`one-in-flight`, `skipped-tick`): more work than the contract's, but only where answers take a second.
-- Who pays for receiving: on plain loopback the sender's CPU does the kernel's work of it, and a gateway's costs leave it
-  out (`receive = sender`). With `receive = gateway` the gateway's CPU does it, as behind a network card, together with
-  what the harness receives, and takes an interrupt for each packet: an upper bound. That work is the same for every row,
-  so the lead of a row that does little beside it shrinks. All-in is everything that ran on the gateway's CPU.
+- Who pays for receiving: on plain loopback the sender's CPU does the kernel's work of it, and a gateway's costs leave
+  it out (`receive = sender`). With `receive = gateway` the gateway's CPU does it, as behind a network card, together
+  with what the harness receives, and takes an interrupt for each packet: an upper bound. That work is the same for all
+  rows, so the lead of a row that does little beside it shrinks. All-in is everything that ran on the gateway's CPU.
 - rust-sync and rust-axum at times no longer answer after `hostile-too-fast`, two clients that send as fast as they can:
   the rules that come after it in the suite, and stand under `breaks`, then fail with it.
 - What one whole vCPU carries is not searched here: with two CPUs the harness ends before most of these rows do
