@@ -24,6 +24,7 @@ LENGTHS_S = (2, 6)
 _COLLECTED = re.compile(r"^==\d+== Collected : (\d+)", re.MULTILINE)
 _FIXED = {
     "PYTHONHASHSEED": "0",
+    "OPENBLAS_NUM_THREADS": "1",  # NumPy's threads wait busily
     # What is compiled when it is called is compiled for one kind of CPU, and kept: not for that of the day, and not
     # anew for the one that valgrind shows.
     "NUMBA_CPU_NAME": "x86-64-v2",

@@ -22,10 +22,13 @@ class HarnessCosts:
         return cls(harness.loadgen_us, harness.simulator_us)
 
     def seen(self, summary: Mapping[str, Any]) -> "HarnessCosts":
-        """As a point that was valid has it; else as before."""
+        """As a point has them. Of one that was INVALID only what is more than before: who is behind works in larger
+        heaps, which cost less, and can use no more than its CPU."""
         loadgen_us, simulator_us = (role_us(summary, role) for role in ("loadgen", "simulator"))
-        if summary["status"] == "INVALID" or not loadgen_us or not simulator_us:
+        if not loadgen_us or not simulator_us:
             return self
+        if summary["status"] == "INVALID":
+            return HarnessCosts(max(self.loadgen_us, loadgen_us), max(self.simulator_us, simulator_us))
         return HarnessCosts(loadgen_us, simulator_us)
 
 

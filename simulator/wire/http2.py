@@ -146,8 +146,8 @@ class Connection2:
         return events
 
     def answer(self, stream: int, status: int, body: bytes, length: int, *, ends: bool = True) -> None:
-        """Answer a request with a body that is said to be `length` bytes; nothing happens where it was cancelled. `ends`
-        False leaves the stream open, with as much of the body as one frame and the client's windows take."""
+        """Answer a request with a body that is said to be `length` bytes; nothing happens where it was cancelled.
+        `ends` False leaves the stream open, with as much of the body as a frame and the client's windows take."""
         known = self._streams.get(stream)
         if known is None:
             return

@@ -1,6 +1,7 @@
 """The worker against a real gateway on a real socket: honest, and wrong in every way that has a name."""
 
 import dataclasses
+import os
 import resource
 import socket
 import time
@@ -208,6 +209,18 @@ def test_several_workers_merge_exactly(tmp_path: Path) -> None:
     progress = [event for event in events if event["event"] == "progress"]
     assert progress[0]["open"] == 7
     assert progress[0]["total_s"] == pytest.approx(2.6)
+
+
+def test_each_worker_is_on_its_cpu_and_a_wrong_number_of_them_is_refused() -> None:
+    timing = Timing(ramp_s=0.1, spread_s=0.0, warmup_s=0.0, measure_s=0.5)
+    cpu = min(os.sched_getaffinity(0))
+    with TinyGateway() as gateway:
+        plan = Plan(gateway.url, 4, timing, workers=2, cpus=(cpu, cpu))
+        summary, _ = summarise(run_fleet(plan, lambda event: None))
+    assert summary["failures_total"] == 0
+    assert summary["frames"]["sent"] == summary["frames"]["answered"] > 0
+    with pytest.raises(ValueError, match="expected one for each of 2 workers, got 1"):
+        Plan("ws://127.0.0.1:1/ws/stt", 4, timing, workers=2, cpus=(cpu,))
 
 
 def test_no_frame_leaves_early_though_the_loop_runs_late_and_slots_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ class CpuPlan:
     idle: frozenset[int] = field(default=frozenset(), compare=False)
     """Second hardware threads of the gateway's cores, which nobody gets."""
     order: tuple[int, ...] = field(default=(), compare=False)
-    """The harness's, best first: the gateway's memory node, a core of its own, a fast one."""
+    """Those that are the harness's alone, best first: the gateway's memory node, a core of its own, a fast one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +143,15 @@ def _spread(ranked: Sequence[Cpu], need: int) -> list[Cpu]:
 
 
 def _order(harness: Iterable[Cpu], gateway: Sequence[Cpu]) -> tuple[int, ...]:
-    """Those of the harness, best first. A CPU that is the gateway's too comes last."""
+    """Those of the harness alone, best first: nothing is pinned where the gateway is."""
     theirs, nodes = set(gateway), {cpu.node for cpu in gateway}
+    own = (cpu for cpu in harness if cpu not in theirs)
+    ordered = sorted(own, key=lambda cpu: (cpu.node not in nodes, -cpu.speed, cpu.number))
     taken: dict[int, int] = {}
-    ordered = sorted(harness, key=lambda cpu: (cpu in theirs, cpu.node not in nodes, -cpu.speed, cpu.number))
     ranks = []
     for cpu in ordered:
         taken[cpu.core] = taken.get(cpu.core, 0) + 1
-        ranks.append((cpu in theirs, cpu.node not in nodes, taken[cpu.core]))
+        ranks.append((cpu.node not in nodes, taken[cpu.core]))
     return tuple(cpu.number for _, cpu in sorted(zip(ranks, ordered, strict=True), key=lambda each: each[0]))
 
 

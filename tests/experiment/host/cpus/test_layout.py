@@ -130,7 +130,7 @@ def test_everybody_has_a_cpu_and_nobody_anothers(machine: str, vcpus: int, mode:
         return
     core = {cpu.number: cpu.core for cpu in cpus}
     assert len(plan.gateway) >= vcpus
-    assert set(plan.order) == plan.harness
+    assert set(plan.order) == plan.harness - plan.gateway
     assert plan.harness
     assert not plan.idle & (plan.gateway | plan.harness)
     if plan.shared:
@@ -141,6 +141,20 @@ def test_everybody_has_a_cpu_and_nobody_anothers(machine: str, vcpus: int, mode:
     theirs = {core[number] for number in plan.gateway}
     if any(core[number] not in theirs for number in core):
         assert not any(core[number] in theirs for number in plan.harness)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("machine", ["4", "4 cores × 2", "16"])
+def test_nothing_is_pinned_where_a_gateways_threads_are(machine: str, threads: int) -> None:
+    plan = cpu_plan(0.1, "quota", MACHINES[machine], threads=threads)
+    layout = deal(plan.order, 3, 2)
+    assert not plan.gateway & {*layout.load, *layout.simulators}
+
+
+@pytest.mark.parametrize(("threads", "shared"), [(1, False), (2, False), (None, True)])
+def test_on_two_cpus_that_are_shared_one_of_each_may_be_anywhere(threads: int | None, shared: bool) -> None:
+    plan = cpu_plan(2 if shared else 0.1, "cpuset" if shared else "quota", flat(range(2)), shared, threads)
+    assert deal(plan.order, 3, 2) == HarnessLayout((None,), (None,))
 
 
 @pytest.mark.parametrize(
