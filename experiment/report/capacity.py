@@ -7,6 +7,7 @@ from typing import Any
 from experiment.report.comparison import HEADINGS, compare
 from experiment.report.costs import Spread
 from experiment.report.figures import latency_figure
+from experiment.report.sentences import receiving
 from experiment.report.statistics import failure_rate
 from experiment.report.tables import cost_text, markdown, number_text, pair_text, rate_text, resolution_note
 from experiment.store import Point, StoredRow, StoredRun, kept_environment
@@ -29,8 +30,7 @@ def title(run: StoredRun) -> str:
     tags = sorted({row.interpreter for row in run.rows if row.interpreter != "–"})
     on = f"CPython {', '.join(tags)}" if tags else "verdict external"
     kept = [f"{name}={value}" for name, value in kept_environment(run.manifest).items()]
-    receive = [f"receive = {' and '.join(run.receives)}"] if run.receives else []
-    return " · ".join([rows, *run.shapes, *receive, run.timing, on, *kept])
+    return " · ".join([rows, *run.shapes, *receiving(run), run.timing, on, *kept])
 
 
 def figures(run: StoredRun) -> list[dict[str, Any]]:

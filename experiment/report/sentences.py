@@ -24,6 +24,11 @@ def tables(evidence: str, run: StoredRun) -> list[str]:
     ]
 
 
+def receiving(run: StoredRun) -> list[str]:
+    """Who pays for receiving, in words; nothing where an older run does not say."""
+    return [f"receive = {' and '.join(run.receives)}"] if run.receives else []
+
+
 def against_first(run: StoredRun) -> list[str]:
     """Each row against the run's first."""
     known = compare([run])
@@ -37,7 +42,9 @@ def beside(known: Comparison, row: StoredRow, first: StoredRow) -> str | None:
     None where neither is known of both.
     """
     shape, base_shape = row.facts["shape"]["name"], first.facts["shape"]["name"]
-    where = shape if shape == base_shape else f"{shape} against {base_shape}"
+    receive = row.facts["shape"].get("receive")
+    where = f"{shape}, receive = {receive}" if receive else shape
+    where = where if shape == base_shape else f"{shape} against {base_shape}"
     words = []
     if (times := carries(row, first, 2)) is not None:
         words.append(f"carries {times} times the sessions ({ceiling(row)}; {ceiling(first)})")

@@ -1,6 +1,7 @@
 """The draining gateway's findings: the page of `make bench`'s figures and of comparisons. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from experiment.host import PAUSE_S
@@ -13,7 +14,8 @@ from experiment.report.bench import (
     reaction_lines,
     total_lines,
 )
-from experiment.report.sentences import against_first, tables
+from experiment.report.pages.languages import is_foreign
+from experiment.report.sentences import against_first, receiving, tables
 from experiment.report.tables import markdown
 from experiment.store import StoredRun
 
@@ -25,7 +27,12 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
         figures: of `make bench`: `{"loops": […], "pauses": {tag: …}, "reactions": {row: …}}`.
         runs: comparisons, each with the path of its kept evidence.
         picture: of the first of them.
+
+    Rows of other languages that a comparison has stand on a page of their own.
     """
+    runs = {
+        path: replace(run, rows=tuple(row for row in run.rows if not is_foreign(row))) for path, run in runs.items()
+    }
     bench, pauses, reactions = figures["loops"], figures["pauses"], figures["reactions"]
     tags = list(dict.fromkeys(entry["tag"] for entry in bench))
     largest = max(entry["sessions"] for entry in bench)
@@ -40,7 +47,7 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
     parts.append(f"![{', '.join(row.name for row in next(iter(runs.values())).rows)}]({picture})")
     for evidence, run in runs.items():
         names = ", ".join(dict.fromkeys(row.name for row in run.rows))
-        parts += [f"## {names}: {', '.join(run.shapes)}, {run.timing}", *tables(evidence, run)]
+        parts += [f"## {names}: {', '.join([*run.shapes, *receiving(run), run.timing])}", *tables(evidence, run)]
     parts += ["## Beside the kernel's floor", _FLOOR, markdown(TOTAL_HEADINGS, total_lines(bench))]
     parts.append("µs of CPU per session-second: median (lowest–highest); ratios turn by turn.")
     for tag in tags:
@@ -57,6 +64,10 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
     ]
     parts += ["## What was tried", _TRIED, "## What to know before using the idea", _KNOW]
     return "\n\n".join(parts) + "\n"
+
+
+def _of_ours(run: StoredRun) -> StoredRun:
+    return replace(run, rows=tuple(row for row in run.rows if not is_foreign(row)))
 
 
 def _paused(pauses: Mapping[str, Entry]) -> str:

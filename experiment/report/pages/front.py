@@ -10,7 +10,7 @@ from experiment.report.comparison import Comparison, compare
 from experiment.report.costs import Spread
 from experiment.report.figures import Bar
 from experiment.report.pages.languages import is_foreign
-from experiment.report.sentences import carries
+from experiment.report.sentences import carries, receiving
 from experiment.store import StoredRow, StoredRun
 from experiment.terms import Bracket
 
@@ -44,8 +44,7 @@ def _searched(bracket: Bracket | None) -> Bracket | None:
 
 def caption(run: StoredRun) -> str:
     """What the picture shows, and of which run it is."""
-    receive = f", receive = {' and '.join(run.receives)}" if run.receives else ""
-    at = f"{compare([run]).sessions} sessions, {', '.join(run.shapes)}{receive}, {run.timing}, {run.machine}"
+    at = ", ".join([f"{compare([run]).sessions} sessions", *run.shapes, *receiving(run), run.timing, run.machine])
     return f"{at}. Orange: other languages. One run, begun {run.manifest['started'][:16].replace('T', ' ')}."
 
 
@@ -82,8 +81,8 @@ def _beside_languages(known: Comparison) -> str:
     ratios = [Spread.of(known.ratios(rows["drain"], rows[name], all_in=True)) for name in ("rust-sync", "cpp-uws")]
     rust, cpp = ("–" if each is None else f"{each.median:.2f}" for each in ratios)
     return _said(
-        f"With receiving paid for by all, it takes {rust} of the CPU of a Rust gateway and {cpp} of a C++ one, which "
-        "each frame wakes up: the design is ahead, not the language",
+        f"With receiving paid for by all, that gateway takes {rust} of the CPU of a Rust one and {cpp} of a C++ one, "
+        "which each frame wakes up: the design is ahead, not the language",
         "other-languages",
     )
 

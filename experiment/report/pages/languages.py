@@ -1,10 +1,11 @@
 """The findings beside gateways that are not ours, in other languages: their page. Pure."""
 
 import json
+import math
 from collections.abc import Mapping
 
 from experiment.report.comparison import compare
-from experiment.report.sentences import beside, tables
+from experiment.report.sentences import beside, receiving, tables
 from experiment.store import StoredRow, StoredRun
 
 _KEPT = ("about", "command", "env", "breaks")
@@ -23,7 +24,7 @@ def page(runs: Mapping[str, StoredRun], picture: str) -> str:
     parts = ["# Beside gateways in other languages", _WHAT, f"Measured on {first.machine}."]
     parts += ["\n".join(f"- {line}" for line in said), f"![{', '.join(row.name for row in first.rows)}]({picture})"]
     for evidence, run in runs.items():
-        parts += [f"## {', '.join(run.shapes)}, {run.timing}", *tables(evidence, run)]
+        parts += [f"## {', '.join([*run.shapes, *receiving(run), run.timing])}", *tables(evidence, run)]
     rows = {row.name: row for run in runs.values() for row in run.rows if is_foreign(row)}
     parts += ["## The foreign rows", _ROWS]
     parts.append("```toml\n" + "\n\n".join(_table(row) for row in rows.values()) + "\n```")
@@ -37,10 +38,12 @@ def is_foreign(row: StoredRow) -> bool:
 
 
 def _sentences(run: StoredRun) -> list[str]:
-    """Each of our rows against each foreign one."""
+    """The cheapest of our rows against each foreign one."""
     known = compare([run])
     rows = [row for row in run.rows if row.points]
-    pairs = [(row, other) for row in rows if not is_foreign(row) for other in rows if is_foreign(other)]
+    ours = [row for row in rows if not is_foreign(row)]
+    cheapest = min(ours, key=lambda row: min(known.costs(row).values(), default=math.inf), default=None)
+    pairs = [(cheapest, other) for other in rows if cheapest is not None and is_foreign(other)]
     return [said for row, other in pairs if (said := beside(known, row, other)) is not None]
 
 
