@@ -34,7 +34,7 @@ def test_our_rows_stand_against_the_foreign_ones_with_intervals(tmp_path: Path) 
     *_, prose = publish_foreign([run], tmp_path)
     page = prose.read_text(encoding="utf-8")
     assert page.startswith(GENERATED)
-    assert "- drain beside stranger, quota-0.1: carries 3.93–4.02 times the sessions" in page
+    assert "- drain beside stranger, quota-0.1, receive = sender: carries 3.93–4.02 times the sessions" in page
     assert "× 0.250 (0.250–0.250, n=3)" in page
 
 
