@@ -30,7 +30,7 @@ _FIXED = {
     "NUMBA_CPU_NAME": "x86-64-v2",
     "NUMBA_CPU_FEATURES": "",
 }
-_ABOUT_S = {"core": 15, "draining": 40, "loadgen": 150}
+_ABOUT_S = {"core": 15, "draining": 70, "loadgen": 220}
 """How long a program takes, both lengths."""
 
 
