@@ -65,11 +65,9 @@ class Connection(asyncio.BufferedProtocol):
     # Which protocol
 
     def _begin(self, data: bytes) -> None:
-        if PREFACE.startswith(data):
+        if len(data) < len(PREFACE) and PREFACE.startswith(data):
             self._begun = data
-            if len(data) < len(PREFACE):
-                return
-        if data.startswith(PREFACE):
+        elif data.startswith(PREFACE):
             self._h2 = Connection2()
             self._on_h2(self._h2, memoryview(data)[len(PREFACE) :])
         else:
@@ -159,12 +157,28 @@ class Connection(asyncio.BufferedProtocol):
         self._is_deaf = True
 
 
-class _Exchange1(Exchange):
+class _OnConnection(Exchange):
+    """What is the same whatever the protocol: what is done to the connection."""
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        super().__init__(request)
+        self._connection = connection
+
+    def reset(self) -> None:
+        if not self.is_gone:
+            self._connection.reset()
+
+    def say(self, data: bytes) -> None:
+        if not self.is_gone:
+            self._connection.write(data)
+            self._connection.go_deaf()
+
+
+class _Exchange1(_OnConnection):
     protocol = "1.1"
 
     def __init__(self, connection: Connection, request: Request, is_last: bool) -> None:
-        super().__init__(request)
-        self._connection = connection
+        super().__init__(connection, request)
         self._is_last = is_last
 
     def answer(self, status: int, body: bytes, declared_bytes: int | None = None) -> None:
@@ -177,24 +191,19 @@ class _Exchange1(Exchange):
         if self.is_gone:
             return
         self._connection.write(answer_head(status, len(body), is_last=False) + body[: len(body) // 2])
-        _end(self._connection, "fin" if then == "end" else then)
-
-    def reset(self) -> None:
-        if not self.is_gone:
+        if then in ("end", "fin"):
+            self._connection.finish()
+        elif then == "rst":
             self._connection.reset()
-
-    def say(self, data: bytes) -> None:
-        if not self.is_gone:
-            self._connection.write(data)
+        else:
             self._connection.go_deaf()
 
 
-class _Exchange2(Exchange):
+class _Exchange2(_OnConnection):
     protocol = "2"
 
     def __init__(self, connection: Connection, h2: Connection2, stream: int, request: Request) -> None:
-        super().__init__(request)
-        self._connection = connection
+        super().__init__(connection, request)
         self._h2 = h2
         self._stream = stream
 
@@ -211,24 +220,7 @@ class _Exchange2(Exchange):
         self._connection.flush_h2(self._h2)
         if then == "end":
             self._connection.answered_h2(self._stream)
-        elif then != "hang":
-            _end(self._connection, then)
-
-    def reset(self) -> None:
-        if not self.is_gone:
+        elif then == "fin":
+            self._connection.finish()
+        elif then == "rst":
             self._connection.reset()
-
-    def say(self, data: bytes) -> None:
-        if not self.is_gone:
-            self._connection.write(data)
-            self._connection.go_deaf()
-
-
-def _end(connection: Connection, how: str) -> None:
-    match how:
-        case "fin":
-            connection.finish()
-        case "rst":
-            connection.reset()
-        case _:
-            connection.go_deaf()

@@ -25,9 +25,9 @@ _WINDOW_MAX_BYTES = (1 << 31) - 1
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY_FLAG = 0x1, 0x1, 0x4, 0x8, 0x20
-NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 0x0, 0x1, 0x3, 0x5, 0x6
+PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 0x1, 0x3, 0x5, 0x6
 REFUSED_STREAM, COMPRESSION_ERROR = 0x7, 0x9
-_HEADER_TABLE_SIZE, _CONCURRENT, _INITIAL_WINDOW, _FRAME_MAX = 0x1, 0x3, 0x4, 0x5
+_CONCURRENT, _INITIAL_WINDOW, _FRAME_MAX = 0x3, 0x4, 0x5
 _HEAD = struct.Struct(">HBBBI")
 _HEAD_BYTES = 9
 
@@ -205,7 +205,7 @@ class Connection2:
             self._write(WINDOW_UPDATE, 0, number, struct.pack(">I", stream.received_bytes))
             stream.received_bytes = 0
         if len(stream.body) > BODY_MAX_BYTES:
-            yield from self._refuse(number, PROTOCOL_ERROR)
+            self._drop(number)
         elif flags & END_STREAM:
             yield from self._ask(number, stream)
 
@@ -260,9 +260,9 @@ class Connection2:
         _expect(number > self._last_stream, STREAM_CLOSED, "a new stream")
         self._last_stream = number
         if fields is None:
-            self._write(RST_STREAM, 0, number, struct.pack(">I", PROTOCOL_ERROR))
+            self._reset(number, PROTOCOL_ERROR)
         elif len(self._streams) >= STREAMS_MAX:
-            self._write(RST_STREAM, 0, number, struct.pack(">I", REFUSED_STREAM))
+            self._reset(number, REFUSED_STREAM)
         else:
             self._streams[number] = stream = _Stream(fields, self._initial_window_bytes)
             if flags & END_STREAM:
@@ -288,16 +288,19 @@ class Connection2:
         stream.asked = True
         fields = stream.fields
         if fields.length is not None and fields.length != len(stream.body):
-            yield from self._refuse(number, PROTOCOL_ERROR)
+            self._drop(number)
             return
         yield Asked(number, Request(fields.method, fields.path, fields.cpu_passes, bytes(stream.body)))
 
-    def _refuse(self, number: int, code: int) -> Iterator[Event]:
-        self._write(RST_STREAM, 0, number, struct.pack(">I", code))
+    def _drop(self, number: int) -> None:
+        """Reset a stream in the midst of its request."""
+        self._reset(number, PROTOCOL_ERROR)
         del self._streams[number]
         if len(self._dropped) < STREAMS_MAX:
             self._dropped.add(number)
-        return iter(())
+
+    def _reset(self, number: int, code: int) -> None:
+        self._write(RST_STREAM, 0, number, struct.pack(">I", code))
 
     def _on_settings(self, number: int, flags: int, payload: bytes) -> None:
         _expect(number == 0, PROTOCOL_ERROR, "SETTINGS on stream 0")
