@@ -13,8 +13,8 @@ ROW, SHAPE, LADDER = "drain", "cpuset-1", "harness"
 
 
 async def measure_carried(results: Path, display: Display) -> dict[str, Any]:
-    """By `receive`: `{run, refused, ended, points: [{sessions, status, reasons, harness_cpus, loadgen_us, simulator_us,
-    gateway_us, all_in_us, late_p99_ms, overshoot_p99_ms}]}`, costs in µs of CPU per session-second, None where not
+    """By `receive`: `{run, refused, ended, points: [{sessions, status, loadgen_us, simulator_us, gateway_us,
+    all_in_us, late_p99_ms, overshoot_p99_ms}]}`, costs in µs of CPU per session-second, None where not
     measured. `refused`: why that `receive` is not to be had here, with no points.
 
     Raises as `run_campaign` does.
@@ -36,17 +36,15 @@ async def measure_carried(results: Path, display: Display) -> dict[str, Any]:
         assert verdict is not None
         (judged,) = verdict["rows"].values()
         places = [folder / "points" / row.label / point["folder"] for point in judged["points"]]
-        cpus = len(row.plan.cpus.harness) if row.plan.cpus is not None else None
-        points = [_costs(read_json(place / "summary.json") or {}, cpus) for place in places]
+        points = [_costs(read_json(place / "summary.json") or {}) for place in places]
         found[receive] = {"run": folder.name, "refused": None, "ended": judged["ended"], "points": points}
     return found
 
 
-def _costs(summary: dict[str, Any], cpus: int | None) -> dict[str, Any]:
+def _costs(summary: dict[str, Any]) -> dict[str, Any]:
     gateway, late = summary["gateway"] or {}, {gate["key"]: gate["measured"] for gate in summary["harness"]}
     return {
-        **{key: summary[key] for key in ("sessions", "status", "reasons")},
-        "harness_cpus": cpus,
+        **{key: summary[key] for key in ("sessions", "status")},
         "loadgen_us": role_us(summary, "loadgen"),
         "simulator_us": role_us(summary, "simulator"),
         "gateway_us": gateway.get("us_per_session_second"),

@@ -5,8 +5,6 @@
 
 import time
 
-import pyperf
-
 from gateway import FRAME_BYTES, Infer, Session, SessionSettings
 
 FRAMES = 50
@@ -74,6 +72,8 @@ def time_session_seconds(loops: int) -> float:
 
 def main() -> None:
     """Let pyperf run the three benchmarks in worker processes of its own."""
+    import pyperf  # who only counts instructions has none
+
     runner = pyperf.Runner(program_args=("-m", "experiment.bench.core"))
     runner.bench_time_func("frame", time_frames, inner_loops=FRAMES)
     runner.bench_time_func("batch", time_batches)

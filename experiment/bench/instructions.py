@@ -18,7 +18,7 @@ from experiment.ask import ConfigError
 from experiment.bench.recorded import PROGRAMS
 from experiment.host import contents, role_environment
 from experiment.run import HARNESS_PYTHON, Display
-from experiment.setup import CHECKOUT, OWN_SERIES, Environment, SetupError, describe, ensure
+from experiment.setup import CHECKOUT, Environment, describe
 
 LENGTHS_S = (2, 6)
 _COLLECTED = re.compile(r"^==\d+== Collected : (\d+)", re.MULTILINE)
@@ -52,9 +52,10 @@ def per_session_second(counts: Sequence[int], session_seconds: Sequence[int]) ->
     return (long - short) / (many - few)
 
 
-def count_instructions(display: Display) -> list[dict[str, Any]]:
-    """`{program, tag, binary, session_seconds, instructions, valgrind}` of every program on every build that is to be
-    had; `instructions` of a session-second, `binary` what tells the build from others.
+def count_instructions(builds: Sequence[Environment], display: Display) -> list[dict[str, Any]]:
+    """`{program, tag, binary, session_seconds, instructions, valgrind}` of every program: the load generator in the
+    harness, the others in each of `builds`. `instructions` of a session-second, `binary` what tells the build from
+    others.
 
     Raises:
         ConfigError: there is no valgrind.
@@ -67,12 +68,15 @@ def count_instructions(display: Display) -> list[dict[str, Any]]:
         )
     version = subprocess.run([valgrind, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     found = []
-    planned = [(program, python, tag) for program in PROGRAMS for python, tag in _pythons(program, display)]
+    every = [(environment.python, environment.interpreter.tag) for environment in builds]
+    planned = [(program, *where) for program in PROGRAMS for where in ([_harness()] if program == "loadgen" else every)]
     for place, (program, python, tag) in enumerate(planned):
         left_s = sum(_ABOUT_S[name] for name, _, _ in planned[place:])
         title = f"instructions of {program} on CPython {tag} (about {left_s} s left)"
         with display.stage(title, _ABOUT_S[program]) as stage:
             counts, seconds = [], []
+            stage.update("compiling")  # what is compiled when it is called is compiled here, and kept
+            _run(_argv(python, program, min(LENGTHS_S)))
             for length_s in LENGTHS_S:
                 stage.update(f"{length_s} s of it")
                 count, session_seconds = count_one(valgrind, python, program, length_s)
@@ -95,32 +99,30 @@ def count_instructions(display: Display) -> list[dict[str, Any]]:
 
 def count_one(valgrind: str, python: Path, program: str, seconds: int) -> tuple[int, int]:
     """All instructions of one run, and its session-seconds. Raises NotCounted."""
-    argv = [str(python), "-m", "experiment.bench.recorded", program, "--seconds", str(seconds)]
-    environment = {**role_environment().variables, **_FIXED}
     with tempfile.TemporaryDirectory() as folder:
-        counting = [valgrind, "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out", *argv]
-        for command in (argv, counting):  # once without: what is compiled when it is called is compiled then, and kept
-            done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise NotCounted(f"{' '.join(command[-5:])}: ended with status {done.returncode}: {done.stderr[-500:]}")
+        counting = [valgrind, "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out"]
+        done = _run([*counting, *_argv(python, program, seconds)])
     told = json.loads(done.stdout)
     if told["answered"] < told["session_seconds"]:
         raise NotCounted(f"{program}: expected an answer for each of {told['session_seconds']} session-seconds: {told}")
     return collected(done.stderr), int(told["session_seconds"])
 
 
-def _pythons(program: str, display: Display) -> list[tuple[Path, str]]:
-    """Where a program runs: the load generator in the harness, the others on every build."""
-    if program == "loadgen":
-        facts = describe(HARNESS_PYTHON)
-        return [(HARNESS_PYTHON, f"{facts['version']}{'t' if facts['free_threaded'] else ''}")]
-    found: list[Environment] = []
-    for series in OWN_SERIES:
-        try:
-            found.append(ensure("drain", series, allow_stand_in=True, report=display.note))
-        except SetupError as error:
-            display.note(f"{program} on {series} is left out: {error}")
-    return [(environment.python, environment.interpreter.tag) for environment in found]
+def _argv(python: Path, program: str, seconds: int) -> list[str]:
+    return [str(python), "-m", "experiment.bench.recorded", program, "--seconds", str(seconds)]
+
+
+def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    environment = {**role_environment().variables, **_FIXED}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise NotCounted(f"{' '.join(command[-5:])}: ended with status {done.returncode}: {done.stderr[-500:]}")
+    return done
+
+
+def _harness() -> tuple[Path, str]:
+    facts = describe(HARNESS_PYTHON)
+    return HARNESS_PYTHON, f"{facts['version']}{'t' if facts['free_threaded'] else ''}"
 
 
 def _binary(python: Path) -> dict[str, Any]:

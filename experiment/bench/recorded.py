@@ -78,27 +78,12 @@ class _Clock:
 
 
 def core(seconds: int) -> int:
-    """The session core, frame by frame; the answers that it took."""
-    from gateway import FRAME_BYTES, Infer, Session, SessionSettings
+    """The session core, frame by frame; the answers that it took, one a session-second."""
+    from experiment.bench.core import time_session_seconds
 
-    frame, answered = bytes(FRAME_BYTES), 0
-    sessions = [Session(SessionSettings(), 0.0) for _ in range(SESSIONS)]
-    for session in sessions:
-        session.start('{"type":"start"}', 0.0)
-    answer = (
-        b'{"rms":2425.5023191083533,"zero_crossings":350,"checksum":1745339397,"samples":64000,'
-        b'"transcript":"now","audio_bytes":32000}'
-    )
-    for second in range(1, WARM_UP_S + seconds + 1):
-        for session in sessions:
-            for _ in range(50):
-                session.frame(frame, float(second))
-            for asked in session.tick(float(second)):
-                assert isinstance(asked, Infer)
-                session.answered(200, answer, float(second))
-                session.written()
-                answered += 1
-    return answered
+    loops = SESSIONS * (WARM_UP_S + seconds)
+    time_session_seconds(loops)
+    return loops
 
 
 def draining(seconds: int) -> int:
@@ -116,8 +101,7 @@ def draining(seconds: int) -> int:
         wait = Poller.wait
         Poller.wait = lambda self, _: wait(self, 0.0)  # type: ignore[method-assign, assignment]
         options = HostOptions(listener.getsockname()[1], f"http://{LOOPBACK}:{peer.number()}", transport="h1")
-        tallies = Tallies.create(1)
-        loop = Loop(options, SessionSettings(), tallies, listener)
+        loop = Loop(options, SessionSettings(), Tallies.create(1), listener)
         loop._random = random.Random(1)
         gc.freeze()
         for _ in range(round((WARM_UP_S + seconds) / ROUND_S)):

@@ -54,7 +54,7 @@ def run_benchmarks(only: tuple[str, ...], display: Display) -> Path:
 
 def run_instructions(display: Display) -> Path:
     """Count instructions; the folder of the figures. Raises as `count_instructions` does."""
-    counted = count_instructions(display)
+    counted = count_instructions(_environments("draining", display), display)
     folder = _made()
     write_json(folder / "instructions.json", {"date": f"{datetime.now():%Y-%m-%d}", "counted": counted})
     return folder
