@@ -4,7 +4,7 @@ Header blocks are the hpack library's. Answers use no dynamic table, so that the
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -71,7 +71,9 @@ class Fields(NamedTuple):
 class _Stream:
     fields: Fields
     window_bytes: int
-    body: bytearray = field(default_factory=bytearray)
+    parts: list[bytes] = field(default_factory=list)
+    """Of the body."""
+    body_bytes: int = 0
     received_bytes: int = 0
     """Of DATA since its last WINDOW_UPDATE."""
     asked: bool = False
@@ -113,7 +115,7 @@ class Connection2:
         self._dropped: set[int] = set()  # streams that we have reset while they still came
         self._decoder = Decoder()
         self._known: dict[bytes, Fields] = {}  # by header block, while the dynamic table is as it was
-        self._block: tuple[int, int, bytearray] | None = None  # (stream, flags, so far), until END_HEADERS
+        self._block: tuple[int, int, bytes] | None = None  # (stream, flags, so far), until END_HEADERS
         self._received_bytes = 0  # of DATA since the last WINDOW_UPDATE
         self._window_bytes = self._initial_window_bytes = _WINDOW_DEFAULT_BYTES  # the client's
         self._frame_max_bytes = 16_384  # the client's
@@ -184,13 +186,14 @@ class Connection2:
                 raise ConnectionError2(PROTOCOL_ERROR, "expected CONTINUATION")
             payload = view[start:at]
             if kind == DATA:
-                events.extend(self._on_data(stream & 0x7FFF_FFFF, flags, payload))
+                self._on_data(stream & 0x7FFF_FFFF, flags, payload, events)
             else:
-                events.extend(self._on_other(kind, stream & 0x7FFF_FFFF, flags, bytes(payload)))
+                self._on_other(kind, stream & 0x7FFF_FFFF, flags, bytes(payload), events)
         return at
 
-    def _on_data(self, number: int, flags: int, payload: memoryview) -> Iterator[Event]:
-        self._received_bytes += len(payload)
+    def _on_data(self, number: int, flags: int, payload: memoryview, events: list[Event]) -> None:
+        size = len(payload)
+        self._received_bytes += size
         if self._received_bytes >= _UPDATE_AT_BYTES:
             self._write(WINDOW_UPDATE, 0, 0, struct.pack(">I", self._received_bytes))
             self._received_bytes = 0
@@ -199,33 +202,36 @@ class Connection2:
             if number == 0 or number > self._last_stream:
                 raise ConnectionError2(PROTOCOL_ERROR, f"expected an open stream, got DATA on {number}")
             return  # one that was cancelled or refused meanwhile
-        stream.body += _unpadded(flags, payload)
-        stream.received_bytes += len(payload)
+        part = bytes(_unpadded(flags, payload))
+        stream.parts.append(part)
+        stream.body_bytes += len(part)
+        stream.received_bytes += size
         if stream.received_bytes >= _UPDATE_AT_BYTES:
             self._write(WINDOW_UPDATE, 0, number, struct.pack(">I", stream.received_bytes))
             stream.received_bytes = 0
-        if len(stream.body) > BODY_MAX_BYTES:
+        if stream.body_bytes > BODY_MAX_BYTES:
             self._drop(number)
         elif flags & END_STREAM:
-            yield from self._ask(number, stream)
+            self._ask(number, stream, events)
 
-    def _on_other(self, kind: int, number: int, flags: int, payload: bytes) -> Iterator[Event]:
+    def _on_other(self, kind: int, number: int, flags: int, payload: bytes, events: list[Event]) -> None:
         match kind:
             case 1:  # HEADERS
                 block = _unpadded(flags, payload)
                 block = block[5:] if flags & PRIORITY_FLAG else block
-                yield from self._on_block(number, flags, bytearray(block))
+                self._on_block(number, flags, block, events)
             case 9:  # CONTINUATION
                 if self._block is None:
                     raise ConnectionError2(PROTOCOL_ERROR, "unexpected CONTINUATION")
                 _, first_flags, so_far = self._block
-                yield from self._on_block(number, first_flags & ~END_HEADERS | flags & END_HEADERS, so_far + payload)
+                flags = first_flags & ~END_HEADERS | flags & END_HEADERS
+                self._on_block(number, flags, so_far + payload, events)
             case 3:  # RST_STREAM
                 _expect(len(payload) == 4, FRAME_SIZE_ERROR, "4 bytes in RST_STREAM")
                 _expect(0 < number <= self._last_stream, PROTOCOL_ERROR, "RST_STREAM of a stream that was opened")
                 self._blocked.pop(number, None)
                 if self._streams.pop(number, None) is not None:
-                    yield Cancelled(number)
+                    events.append(Cancelled(number))
             case 4:  # SETTINGS
                 self._on_settings(number, flags, payload)
             case 6:  # PING
@@ -240,7 +246,7 @@ class Connection2:
             case _:
                 pass  # PRIORITY, GOAWAY and what is not known: nothing follows from them
 
-    def _on_block(self, number: int, flags: int, block: bytearray) -> Iterator[Event]:
+    def _on_block(self, number: int, flags: int, block: bytes, events: list[Event]) -> None:
         """A header block so far."""
         _expect(len(block) <= HEADER_BLOCK_MAX_BYTES, PROTOCOL_ERROR, "a smaller header block")
         _expect(number % 2 == 1, PROTOCOL_ERROR, "an odd stream")
@@ -248,11 +254,11 @@ class Connection2:
             self._block = (number, flags, block)
             return
         self._block = None
-        fields = self._decoded(bytes(block))
+        fields = self._decoded(block)
         stream = self._streams.get(number)
         if stream is not None:  # trailers
             _expect(bool(flags & END_STREAM) and not stream.asked, PROTOCOL_ERROR, "trailers that end the stream")
-            yield from self._ask(number, stream)
+            self._ask(number, stream, events)
             return
         if number in self._dropped and flags & END_STREAM:
             self._dropped.discard(number)  # trailers of one that we have reset: they had left before it was known
@@ -266,7 +272,7 @@ class Connection2:
         else:
             self._streams[number] = stream = _Stream(fields, self._initial_window_bytes)
             if flags & END_STREAM:
-                yield from self._ask(number, stream)
+                self._ask(number, stream, events)
 
     def _decoded(self, block: bytes) -> Fields | None:
         """None where it is no request's. A block of indexed fields alone leaves the dynamic table as it is, and means
@@ -284,13 +290,14 @@ class Connection2:
             self._known[block] = fields
         return fields
 
-    def _ask(self, number: int, stream: _Stream) -> Iterator[Event]:
+    def _ask(self, number: int, stream: _Stream, events: list[Event]) -> None:
         stream.asked = True
         fields = stream.fields
-        if fields.length is not None and fields.length != len(stream.body):
+        if fields.length is not None and fields.length != stream.body_bytes:
             self._drop(number)
             return
-        yield Asked(number, Request(fields.method, fields.path, fields.cpu_passes, bytes(stream.body)))
+        body = stream.parts[0] if len(stream.parts) == 1 else b"".join(stream.parts)
+        events.append(Asked(number, Request(fields.method, fields.path, fields.cpu_passes, body)))
 
     def _drop(self, number: int) -> None:
         """Reset a stream in the midst of its request."""
