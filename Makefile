@@ -16,7 +16,7 @@ options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA INS
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-VERBS := experiment ladder compare reproduce bench conformance profile soak faults overload cliff collector results \
+VERBS := experiment ladder compare reproduce bench conformance profile soak faults overload cliff bisect collector results \
 	report notebooks help test test-all check doctor lock clean
 .PHONY: $(VERBS)
 
@@ -37,11 +37,18 @@ VERBS := experiment ladder compare reproduce bench conformance profile soak faul
 #: TARGET       ws://host:port of a gateway that already runs; none is started
 #: HARNESS      shared: load and simulator may share the gateway's cores; gives no ceiling
 #: RECEIVE      sender or gateway: whose CPUs do the kernel's work of receiving (the shape says)
+#: PYTHONS      interpreters that every row runs on: 3.14t,3.15t,/path/to/build/bin/python
+#: WITH         laid over rows' packages: "dist/x.whl uvloop==0.23.0"; one row's: mt+dist/x.whl
 #: INFER_PORT   port the simulator is served on
 #: KEEP_ENV     environment variables that every process gets all the same: PYTHONMALLOC,LD_PRELOAD
-#: PROFILER     py-spy, remote, memray, sched, collector or forensics (remote)
+#: PROFILER     remote, sampling (3.15), py-spy, memray, sched, collector, forensics; or several
 #: MINUTES      how long soak measures (10)
 #: INSTRUCTIONS 1: bench counts instructions under valgrind, and nothing else
+#: PACKAGE      bisect's: whose releases are halved, FROM the oldest TO the newest
+#: FROM         the oldest of those releases
+#: TO           the newest of them
+#: CELL         of [cliff.cells]: the server that stalls or does not (2.7.4)
+#: COST         instead of stalls, the ratio of costs to tell from 1: 1.05
 #: SETS         some of collector's sets, as its DRY_RUN names them, or reproducer: builds,stacks
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
@@ -53,12 +60,10 @@ known := $(shell sed -n 's/^$(hash): \([A-Z_]*\) .*/\1/p' Makefile)
 # These act on set-up, so every verb takes them.
 everywhere := PYTHON LAB_RETRY
 CAMPAIGN := TIMING RESULTS RESUME DRY_RUN KEEP_ENV
-SUBJECT := VARIANT SHAPE TARGET HARNESS RECEIVE INFER_PORT
+SUBJECT := VARIANT SHAPE TARGET HARNESS RECEIVE INFER_PORT PYTHONS WITH
 
 # What changes every process is asked for at each call, not left behind in a shell.
-ifneq ($(origin KEEP_ENV),command line)
-KEEP_ENV :=
-endif
+$(foreach name,KEEP_ENV PYTHONS WITH,$(if $(filter command,$(origin $(name))),,$(eval $(name) :=)))
 
 #= measure
 
@@ -70,7 +75,7 @@ ladder.takes := $(SUBJECT) START $(CAMPAIGN)
 ladder: ## find a variant's ceiling: confirmed, borderline, first solid fail
 	@$(LAB) harness -- -m experiment ladder $(options)
 
-compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER START AA HARNESS RECEIVE RUNS $(CAMPAIGN)
+compare.takes := VARIANTS SHAPE SESSIONS ROUNDS LADDER START AA HARNESS RECEIVE PYTHONS WITH RUNS $(CAMPAIGN)
 compare: ## rows side by side, interleaved in time (VARIANTS); or stored runs (RUNS)
 	@$(LAB) harness -- -m experiment compare $(options)
 
@@ -82,18 +87,18 @@ bench.takes := INSTRUCTIONS
 bench: ## what each piece costs by itself, and how many sessions the harness carries here
 	@$(LAB) test -- -m experiment bench $(options)
 
-conformance.takes := VARIANT TARGET INFER_PORT KEEP_ENV RESULTS
+conformance.takes := VARIANT TARGET INFER_PORT PYTHONS WITH KEEP_ENV RESULTS
 conformance: ## the wire contract as a black box, one line per rule (VARIANT or TARGET)
 	@$(LAB) harness -- -m experiment conformance $(options)
 
 #= explain
 
-profile.takes := PROFILER VARIANT SHAPE TIMING SESSIONS HARNESS RECEIVE KEEP_ENV RESULTS
+profile.takes := PROFILER VARIANT SHAPE TIMING SESSIONS HARNESS RECEIVE PYTHONS WITH KEEP_ENV RESULTS
 profile.needs = $(if $(SESSIONS),,SESSIONS=200; a profile is of one point)
 profile: ## flame graphs or scheduling of one point (SESSIONS), and what profiling it cost
 	@$(LAB) profiles -- -m profiles profile $(options)
 
-soak.takes := MINUTES VARIANT SHAPE SESSIONS HARNESS RECEIVE KEEP_ENV RESULTS
+soak.takes := MINUTES VARIANT SHAPE SESSIONS HARNESS RECEIVE PYTHONS WITH KEEP_ENV RESULTS
 soak.needs = $(if $(SESSIONS),,SESSIONS=200; a soak is one point)
 soak: ## one long point (SESSIONS): do memory, descriptors, threads and latency stay flat
 	@$(LAB) profiles -- -m profiles soak $(options)
@@ -109,6 +114,11 @@ overload: ## rows at more load than their ceiling: does a limit on sessions keep
 cliff.takes := RESULTS DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
 	@$(LAB) profiles -- -m profiles cliff $(options)
+
+bisect.takes := PACKAGE FROM TO CELL COST VARIANT PYTHONS RESULTS RESUME DRY_RUN
+bisect.needs = $(if $(PACKAGE)$(PYTHONS)$(RESUME),,PACKAGE=granian FROM=2.7.4 TO=2.8.7, or PYTHONS in order)
+bisect: ## which release of a package, or which interpreter, changed it: stalls, or COST
+	@$(LAB) profiles -- -m profiles bisect $(options)
 
 collector.takes := SETS RESULTS DRY_RUN
 collector: ## what is left between gil and mt on one core: who frees what, and tails

@@ -44,6 +44,16 @@ InferPort = Annotated[
 KeepEnv = Annotated[
     str | None, typer.Option(help="Environment variables that every process gets all the same (KEEP_ENV).")
 ]
+Pythons = Annotated[
+    str | None,
+    typer.Option(
+        help="Interpreters that every row runs on: 3.14t,3.15t,/a/bin/python (PYTHONS).", show_default="the row's own"
+    ),
+]
+With = Annotated[
+    str | None,
+    typer.Option("--with", help="Wheels, requirements or source folders over every row's packages (WITH)."),
+]
 Results = Annotated[Path, typer.Option(help="Folder that the runs are stored in (RESULTS).")]
 Resume = Annotated[
     Path | None, typer.Option(help="Folder of an interrupted run: its finished points are kept (RESUME).")

@@ -31,6 +31,7 @@ from profiles.profilers.collector import summary
 from profiles.profilers.flamegraph import page as flame_page
 from profiles.profilers.flamegraph import without_threads
 from profiles.profilers.stacks import parse_collapsed
+from profiles.session import said_apart
 
 HELD = CHECKOUT / "profiles" / "collector" / "reproducer" / "held_by_its_maker.py"
 MOST_ZIP_BYTES = 10_000_000
@@ -141,6 +142,8 @@ def _profile(run: Path, profile: Mapping[str, Any], folder: Path) -> None:
         parts.append(_threads(threads))
     if profile["profiler"] == "collector":
         parts += [_collections(process, profile["sessions"]) for process in profile["facts"]["processes"]]
+    for name, apart in profile.get("beside", {}).items():
+        parts.append(f"Where {name} and it disagree by more than 5 points of self time: {said_apart(apart)}.")
     parts += [f"Not in it: {failure}" for failure in profile["facts"].get("failed", [])]
     for finding in profile["facts"].get("findings", []):
         stack = "\n".join(f"    {frame}" for frame in finding["stack"])

@@ -48,7 +48,10 @@ def refusal(name: str, error: Exception, display: Display) -> str:
 
 def interpreter_kept(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """An interpreter's facts without what names the machine."""
-    return None if found is None else {key: found.get(key) for key in _INTERPRETER_KEYS} | identity(found)
+    if found is None:
+        return None
+    marks = {"marks": found["marks"]} if found.get("marks") else {}
+    return {key: found.get(key) for key in _INTERPRETER_KEYS} | marks | identity(found)
 
 
 class Begun(NamedTuple):
@@ -67,11 +70,11 @@ async def run_of_one_row(campaign: Campaign, plan: Plan, name: str, display: Dis
     Raises:
         SetupError, ShapeRefused: as in `experiment.run.runner`.
     """
-    (row,) = campaign.rows
+    row = campaign.row
     started = datetime.now().astimezone()
     notes = clean_leftovers(campaign.results)
     assert plan.variant is not None
-    launch, found = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
+    launch, found = await anyio.to_thread.run_sync(prepare, plan, display.note)
     harness = describe(HARNESS_PYTHON) | contents(HARNESS_PYTHON)
     folder = RunFolder.create(campaign.results, f"{name}-{campaign.name}", started)
     async with Run(campaign.results, keep_env=campaign.keep_env) as run:

@@ -68,6 +68,8 @@ PURE = (
     "experiment.search.points",
     "experiment.store.merge",
     "experiment.terms",
+    "profiles.bisect.halving",
+    "profiles.bisect.sequential",
     "profiles.cliff.hazard",
 )
 """Bytes, times and settings in, values out: nothing that these import, however far away, may do I/O."""

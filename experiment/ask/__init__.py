@@ -1,19 +1,24 @@
 """`experiments.toml` as typed tables, and what was asked for, resolved once into rows and points. Re-exports only."""
 
 from experiment.ask.asked import Ask, asked, names, numbers, one
+from experiment.ask.builds import Build, interpreters, laid_over
 from experiment.ask.config import load_config
 from experiment.ask.plan import BEFORE_AND_AFTER_S, Address, Plan
 from experiment.ask.reproduce import SHAPES, STAND_INS, ask_to_reproduce, shapes
 from experiment.ask.resolve import Resolved, Row, resolve, resolve_one
 from experiment.ask.schema import Config, ConfigError, Foreign, Harness, Ladder, Receive, Slo, Variant
-from experiment.ask.studies import Cell, Cliff, CliffPoint, Collector, Faults, Overload
+from experiment.ask.studies import Bisect, Cell, Cliff, CliffPoint, Collector, Faults, Overload
+from experiment.ask.table import SERIES
 
 __all__ = [
     "BEFORE_AND_AFTER_S",
+    "SERIES",
     "SHAPES",
     "STAND_INS",
     "Address",
     "Ask",
+    "Bisect",
+    "Build",
     "Cell",
     "Cliff",
     "CliffPoint",
@@ -33,6 +38,8 @@ __all__ = [
     "Variant",
     "ask_to_reproduce",
     "asked",
+    "interpreters",
+    "laid_over",
     "load_config",
     "names",
     "numbers",

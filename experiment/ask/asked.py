@@ -35,6 +35,10 @@ class Ask:
     receive: str | None = None
     """Instead of the shape's: "sender" or "gateway"."""
     infer_port: int | None = None
+    pythons: tuple[str, ...] | None = None
+    """Interpreters that every row is to run on, instead of its own: series, or paths."""
+    overlay: tuple[str, ...] | None = None
+    """Packages that are laid over every row's: requirements, wheels, source folders."""
     keep_env: tuple[str, ...] | None = None
     """Variables of the user's environment that every role gets beside the usual ones."""
 

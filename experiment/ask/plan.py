@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from experiment.ask.builds import OWN, Build
 from experiment.ask.schema import Config, ConfigError, Foreign, Receive, Shape, Timing, Variant
 from experiment.host import CpuPlan, Limits, ShapeRefused, cannot_steer, cpu_plan, topology, usable_cpus
 
@@ -45,6 +46,8 @@ class Plan:
     infer_port: int
     not_steered: str | None = None
     """Why receive = gateway, which the shape or the person asked for, is not had here."""
+    build: Build = OWN
+    """What it runs on, where that is not what its table says."""
     hold_stalled_s: float = 0.0
     """So long the load generator spares a session that stands still every time limit, so that it can be looked at."""
     scripted: bool = False
@@ -119,15 +122,20 @@ def plan_row(
     *,
     harness_shared: bool,
     receive: Receive | None = None,
+    build: Build = OWN,
 ) -> Plan:
-    """Of a row of ours. `sessions` counts for each thread, in a shape of threads; `receive` stands in for the shape's.
+    """Of a row of ours. `sessions` counts for each thread, in a shape of threads; `receive` stands in for the shape's,
+    `build` for the row's interpreter and packages.
 
     Raises:
         ConfigError: a name that is not known.
         ShapeRefused: the machine has too few cores for the shape, or the row has not its threads.
     """
     variant, shape = config.variant(variant_name), config.shape(shape_name)
-    if isinstance(variant, Variant):
+    if isinstance(variant, Foreign):
+        build = OWN
+    else:
+        variant = variant.model_copy(update={"interpreter": build.series or variant.interpreter})
         _check_threads(variant_name, variant, shape_name, shape)
     usable = topology(usable_cpus())
     cpus = cpu_plan(shape.vcpus, shape.mode, usable, harness_shared=harness_shared, threads=shape.threads)
@@ -148,6 +156,7 @@ def plan_row(
         target=None,
         infer_port=infer_port,
         not_steered=not_steered,
+        build=build,
     )
 
 

@@ -3,13 +3,15 @@
 Everything behind this sees only what it returns.
 """
 
+import itertools
 import os
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from experiment.ask.asked import NO_LADDER, Ask
+from experiment.ask.builds import OWN, Build, interpreters, label_of, laid_over, row_and_overlay
 from experiment.ask.plan import EXTERNAL, Plan, external_plan, plan_row
-from experiment.ask.schema import Config, ConfigError, Ladder, Receive, VerbDefaults
+from experiment.ask.schema import Config, ConfigError, Foreign, Ladder, Receive, VerbDefaults
 from experiment.host import ShapeRefused
 
 
@@ -66,36 +68,69 @@ def resolve(config: Config, ask: Ask) -> Resolved:
     if ask.target is not None:
         plan = external_plan(config, timing, sessions, ask.target, infer_port)
         started = None if ladder is None else _started(ladder, ask, 1.0)
-        rows = [Row(EXTERNAL, EXTERNAL, EXTERNAL, plan, rounds, started)]
-        return Resolved(config, ask, (EXTERNAL,), (EXTERNAL,), timing, tuple(rows))
+        external = Row(EXTERNAL, EXTERNAL, EXTERNAL, plan, rounds, started)
+        return Resolved(config, ask, (EXTERNAL,), (EXTERNAL,), timing, (external,))
     receive = _receive(ask)
-    pairs = [(variant, shape) for shape in shapes for variant in variants]
-    rows = []
+    wanted = [(*row, shape) for shape in shapes for row in _built(config, ask, variants)]
+    rows: list[Row] = []
     shared = ask.harness == "shared"
-    for variant, shape in pairs:
-        label = variant if len(shapes) == 1 else f"{variant}@{shape}"
+    for variant, build, name, shape in wanted:
+        label = _unique(name if len(shapes) == 1 else f"{name}@{shape}", [row.label for row in rows])
         try:
             plan = plan_row(
-                config, variant, shape, timing, sessions, infer_port, harness_shared=shared, receive=receive
+                config,
+                variant,
+                shape,
+                timing,
+                sessions,
+                infer_port,
+                harness_shared=shared,
+                receive=receive,
+                build=build,
             )
         except ShapeRefused as refused:
-            if len(pairs) == 1:  # with or without its repeat
+            if len(wanted) == 1:  # with or without its repeat
                 raise
             rows.append(Row(label, variant, shape, None, refused=str(refused)))
             continue
+        again_of = next((row.label for row in rows if row.plan == plan and row.again_of is None), None)
         vcpus = config.shape(shape).total_vcpus
         scaled = None if ladder is None else _started(ladder, ask, vcpus)
         probe = None if scaled is None or sessions or ask.start is not None else _probe(config, plan, vcpus)
-        rows.append(Row(label, variant, shape, plan, rounds, scaled, probe))
+        rows.append(Row(label, variant, shape, plan, rounds, scaled, probe, again_of=again_of))
     if ask.aa:
         first = rows[0]
         rows.insert(1, replace(first, label=f"{first.label}-again", again_of=first.label))
     return Resolved(config, ask, variants, shapes, timing, tuple(rows))
 
 
+def _built(config: Config, ask: Ask, variants: tuple[str, ...]) -> list[tuple[str, Build, str]]:
+    """Rows × interpreters: the row's name, its build, and its label. A foreign row has neither, and stands once."""
+    pythons = interpreters(ask.pythons)
+    for_all = laid_over(" ".join(ask.overlay or ()), "WITH")
+    found = []
+    for text in variants:
+        variant, own = row_and_overlay(text)
+        is_foreign = isinstance(config.variant(variant), Foreign)
+        if is_foreign and own:
+            raise ConfigError(f"VARIANTS, {text}: expected one of our rows before the +, {variant} is a foreign one")
+        for python in [OWN] if is_foreign else pythons:
+            build = OWN if is_foreign else replace(python, overlay=(*for_all, *own))
+            found.append((variant, build, label_of(variant, own, build)))
+    return found
+
+
+def _unique(label: str, taken: list[str]) -> str:
+    """The label, with a number where a row before has it."""
+    numbered = (f"{label}-{number}" if number > 1 else label for number in itertools.count(1))
+    return next(each for each in numbered if each not in taken)
+
+
 def resolve_one(config: Config, ask: Ask) -> Plan:
     """The plan of an ask for one variant at one shape. Raises as `resolve` does."""
-    (row,) = resolve(config, ask).rows
+    row, *others = resolve(config, ask).rows
+    if others:
+        raise ConfigError(f"expected one row on one interpreter, got {row.label}, {others[0].label} …")
     if row.plan is None:
         raise ShapeRefused(row.refused or f"{row.label} cannot run")
     return row.plan
@@ -112,9 +147,10 @@ def _check(ask: Ask, variants: tuple[str, ...], shapes: tuple[str, ...], rounds:
         raise ConfigError(f"START: expected a number of at least 1, got {ask.start}")
     if ask.harness not in (None, "shared"):
         raise ConfigError(f"HARNESS: expected 'shared' or nothing, got {ask.harness!r}")
-    for name, given in (("VARIANTS", variants), ("SHAPE", shapes)):
-        if twice := sorted({each for each in given if given.count(each) > 1}):
-            raise ConfigError(f"{name}: expected every name once, got {', '.join(twice)} again")
+    if twice := sorted({each for each in shapes if shapes.count(each) > 1}):
+        raise ConfigError(f"SHAPE: expected every name once, got {', '.join(twice)} again")
+    if ask.target is not None and (ask.pythons or ask.overlay):
+        raise ConfigError("PYTHONS and WITH cannot be given to a gateway that already runs (TARGET): leave them out")
     if unset := [name for name in ask.keep_env or () if name not in os.environ]:
         raise ConfigError(f"KEEP_ENV: expected variables that are set, {', '.join(unset)} is not: export it first")
     if rounds < 1:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
-from experiment.ask.studies import Cliff, Collector, Faults, Overload
+from experiment.ask.studies import Bisect, Cliff, Collector, Faults, Overload
 from experiment.ask.table import Count, Positive, Series, Table
 
 T = TypeVar("T")
@@ -274,6 +274,7 @@ class Config(Table):
     variants: dict[str, Variant]
     foreign: dict[str, Foreign] = Field(default_factory=dict)
     cliff: Cliff | None = None
+    bisect: Bisect | None = None
     collector: Collector | None = None
     faults: Faults | None = None
     overload: Overload | None = None

@@ -47,6 +47,30 @@ class Cliff(Table):
             raise ValueError(f"reference: expected one of {', '.join(self.cells)}, got {self.reference!r}")
 
 
+class Bisect(Table):
+    """`make bisect`: which release, or interpreter, changed it; each candidate by a sequential test."""
+
+    cell: str
+    """Of [cliff.cells], where nobody names one."""
+    clients: Count
+    most_s: Positive
+    """A candidate that is not decided by then gives no decision."""
+    error: Annotated[float, Field(gt=0, lt=0.5)]
+    """The probability of either wrong decision about stalls, for each candidate."""
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    """Sound: at most this share of the rate at which a Granian with the lost wake-up stalls."""
+    shape: str
+    timing: str
+    sessions: Count
+    """Of the points that a question of cost compares."""
+    cost_error: Annotated[float, Field(gt=0, lt=0.5)]
+    least_pairs: Count
+    pairs: Count
+    """At most, for each candidate."""
+    least_spread: Positive
+    """Of the logarithm of a paired cost ratio: it is not taken for less."""
+
+
 class CollectorSet(Table):
     """Points of `make collector` that are compared with each other: its rows in turn, at each number of sessions."""
 

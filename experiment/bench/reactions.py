@@ -52,7 +52,7 @@ async def measure_reactions(variant: str, folder: Path, report: Callable[[str], 
     """
     plan = resolve_one(load_config(), Ask("reactions", (variant,)))
     assert plan.variant is not None
-    launch, _ = await anyio.to_thread.run_sync(prepare, plan.variant, report)
+    launch, _ = await anyio.to_thread.run_sync(prepare, plan, report)
     logs = folder / "reactions" / variant
     logs.mkdir(parents=True)
     async with Run(folder) as run:

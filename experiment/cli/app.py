@@ -15,8 +15,9 @@ import anyio
 import typer
 import typer.exceptions
 
-from experiment.ask import Ask, ConfigError, Plan, load_config, names, one, resolve_one
-from experiment.cli import campaigns, options
+from experiment import options
+from experiment.ask import Ask, ConfigError, Plan, laid_over, load_config, names, one, resolve_one
+from experiment.cli import campaigns
 from experiment.cli.exits import BAD_INPUT, CRASH, INTERRUPTED, Stop
 from experiment.host import ShapeRefused
 from experiment.report import lines_table, report_console, show_bench, show_run
@@ -58,11 +59,21 @@ def conformance(
     variant: options.Variant = None,
     target: options.Target = None,
     infer_port: options.InferPort = None,
+    pythons: options.Pythons = None,
+    with_: options.With = None,
     keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
 ) -> None:
     """The wire contract as a black box, one line per rule."""
-    ask = Ask("conformance", one(variant), target=target, infer_port=infer_port, keep_env=names(keep_env))
+    ask = Ask(
+        "conformance",
+        one(variant),
+        target=target,
+        infer_port=infer_port,
+        pythons=names(pythons),
+        overlay=laid_over(with_, "WITH") or None,
+        keep_env=names(keep_env),
+    )
     plan = resolve_one(load_config(), ask)
 
     async def suite(plan: Plan, display: Display) -> dict[str, Any]:
@@ -112,6 +123,20 @@ def publish_foreign(
     from experiment.report import publish_foreign as write
 
     for path in write(run or []):
+        print(path.relative_to(CHECKOUT))
+
+
+@app.command("publish-builds")
+def publish_builds(
+    run: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of comparisons on several interpreters; without: those kept.")
+    ] = None,
+    bisect: Annotated[list[Path] | None, typer.Option(help="Folders of `make bisect`; without: those kept.")] = None,
+) -> None:
+    """Write docs/findings/builds.md from comparisons of builds and bisections, and keep their evidence."""
+    from experiment.report import publish_builds as write
+
+    for path in write(run or [], bisect or []):
         print(path.relative_to(CHECKOUT))
 
 

@@ -6,19 +6,20 @@ from pathlib import Path
 import anyio
 import typer
 
+from experiment import options
 from experiment.ask import (
     Ask,
     Config,
     ConfigError,
     ask_to_reproduce,
     asked,
+    laid_over,
     load_config,
     names,
     numbers,
     one,
     shapes,
 )
-from experiment.cli import options
 from experiment.cli.exits import ALL_INVALID, CRASH, Stop
 from experiment.cli.plans import announce_time, show_plan
 from experiment.report import compare as compare_runs
@@ -38,6 +39,8 @@ def experiment(
     harness: options.Harness = None,
     receive: options.Receive = None,
     infer_port: options.InferPort = None,
+    pythons: options.Pythons = None,
+    with_: options.With = None,
     keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
     resume: options.Resume = None,
@@ -57,6 +60,8 @@ def experiment(
         harness=harness,
         receive=receive,
         infer_port=infer_port,
+        pythons=names(pythons),
+        overlay=laid_over(with_, "WITH") or None,
         keep_env=names(keep_env),
     )
     _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
@@ -71,6 +76,8 @@ def ladder(
     harness: options.Harness = None,
     receive: options.Receive = None,
     infer_port: options.InferPort = None,
+    pythons: options.Pythons = None,
+    with_: options.With = None,
     keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
     resume: options.Resume = None,
@@ -87,6 +94,8 @@ def ladder(
         harness=harness,
         receive=receive,
         infer_port=infer_port,
+        pythons=names(pythons),
+        overlay=laid_over(with_, "WITH") or None,
         keep_env=names(keep_env),
     )
     _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
@@ -104,6 +113,8 @@ def compare(
     harness: options.Harness = None,
     receive: options.Receive = None,
     runs: options.Runs = None,
+    pythons: options.Pythons = None,
+    with_: options.With = None,
     keep_env: options.KeepEnv = None,
     results: options.Results = options.RESULTS,
     resume: options.Resume = None,
@@ -130,6 +141,8 @@ def compare(
         start=start,
         harness=harness,
         receive=receive,
+        pythons=names(pythons),
+        overlay=laid_over(with_, "WITH") or None,
         keep_env=names(keep_env),
     )
     _carry_out(config, ask, results, resume, dry_run=dry_run)

@@ -4,11 +4,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiment.ask import load_config
+from experiment.ask import SERIES, load_config
 from experiment.host import ShapeRefused, cannot_steer, cpu_plan, facts, role_environment, topology, usable_cpus
 from experiment.run import findings
-from experiment.setup import survey
+from experiment.setup import interpreters_here, survey
 
+_NAMED = 4
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
 
@@ -28,7 +29,20 @@ Row = tuple[str, str, str, str]
 
 
 def _interpreters() -> list[Row]:
-    return [(finding.state, finding.what, finding.found, finding.mend) for finding in survey()]
+    """Those that rows are made for, then every one that is here with the rows that would run on it."""
+    rows: list[Row] = [(finding.state, finding.what, finding.found, finding.mend) for finding in survey()]
+    variants = load_config().variants
+    for found, build in interpreters_here():
+        own = [name for name, variant in variants.items() if variant.interpreter == found.series]
+        more = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
+        if found.series not in SERIES:
+            runs = "no row runs on it; it can start set-up"
+        elif own:
+            runs = f"rows {', '.join(own[:_NAMED])}{more}"
+        else:
+            runs = f"no row names it; PYTHONS={found.series} takes any row there"
+        rows.append(("ok", found.label, f"{found.executable} ({build}): {runs}", ""))
+    return rows
 
 
 def _machine() -> list[Row]:

@@ -8,6 +8,7 @@ from experiment.report.figures import rows_figure, save, save_all
 from experiment.report.instructions import keep_instructions
 from experiment.report.pages.publish import (
     publish,
+    publish_builds,
     publish_draining,
     publish_foreign,
     publish_front,
@@ -25,6 +26,7 @@ __all__ = [
     "lines_table",
     "markdown",
     "publish",
+    "publish_builds",
     "publish_draining",
     "publish_foreign",
     "publish_front",

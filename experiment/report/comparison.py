@@ -89,14 +89,18 @@ class Comparison:
 
     def _apart(self, ratio: Spread | None) -> list[str]:
         """A/A: the reach of a ratio of nothing, and whether this one lies in it; empty where no row was run twice."""
-        reach = self._reach
+        reach = self.reach
         if reach is None or ratio is None:
             return []
         said = f"A/A {reach[0]:.3f}–{reach[1]:.3f}"
         return [said, "not told apart"] if reach[0] <= ratio.median <= reach[1] else [said]
 
+    def told(self, ratio: Spread) -> str:
+        """A ratio of costs, and beside it what a ratio of nothing came out as, where a row was run twice."""
+        return "; ".join([ratio.text(3), *self._apart(ratio)])
+
     @property
-    def _reach(self) -> tuple[float, float] | None:
+    def reach(self) -> tuple[float, float] | None:
         """The ratios, round by round, of a row to its own repeat, taken both ways: which of the two came first in a
         round says nothing."""
         by_name = {row.name: row for row in self.rows} if self.interleaved else {}
@@ -153,7 +157,7 @@ class Comparison:
                 build = f" (CPython {tags[0]} → {tags[1]})" if tags[0] != tags[1] else ""
                 said.append(
                     f"{name}, {one.name} → {other.name}{build}: {change.median:+.0f} µs "
-                    f"({change.low:+.0f} to {change.high:+.0f}), × {'; '.join([ratio.text(3), *self._apart(ratio)])}"
+                    f"({change.low:+.0f} to {change.high:+.0f}), × {self.told(ratio)}"
                 )
         return said
 

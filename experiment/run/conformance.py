@@ -32,7 +32,7 @@ async def run_conformance(
     """Only the conformance suite; its lines go to `say`. Returns its report (`tests.conformance`, `--json`)."""
     for note in clean_leftovers(results):
         display.note(note)
-    launch = None if plan.variant is None else (await anyio.to_thread.run_sync(prepare, plan.variant, display.note))[0]
+    launch = None if plan.variant is None else (await anyio.to_thread.run_sync(prepare, plan, display.note))[0]
     async with Run(results, keep_env=keep_env) as run:
         for note in run.environment.notes():
             display.note(note)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiment.ask import Foreign, Variant
+from experiment.ask import Build, Foreign, Plan, Variant
 from experiment.host import contents
 from experiment.setup import OWN_SERIES, Environment, NotOnInterpreter, describe, ensure
 from variants.shared.build import GIL_WARNING
@@ -43,22 +43,26 @@ class Launch:
         return argv, {}
 
 
-def prepare(row: Variant | Foreign, report: Callable[[str], None]) -> tuple[Launch, dict[str, Any] | None]:
-    """Make the row's environment ready; the facts of its interpreter go into the manifest (None for a foreign row).
+def prepare(plan: Plan, report: Callable[[str], None]) -> tuple[Launch, dict[str, Any] | None]:
+    """Make the environment of the plan's row ready; the facts of its interpreter go into the manifest (None for a
+    foreign row).
 
     Raises:
         SetupError: the interpreter or the packages cannot be had (NotOnInterpreter: for want of a wheel).
     """
+    row, build = plan.variant, plan.build
+    if row is None:
+        raise ValueError("an external gateway is not ours to make ready")
     if isinstance(row, Foreign):
         return Launch(row, None, None), None
     try:
-        environment = _environment(row, report)
+        environment = _environment(row, build, report)
     except NotOnInterpreter:
         fallback = row.on_stand_in()
-        if fallback is None:
+        if fallback is None or build.python is not None:
             raise
         row = fallback
-        environment = _environment(row, report)
+        environment = _environment(row, build, report)
     found = environment.interpreter
     ran = row.model_copy(update={"interpreter": found.series})
     return Launch(ran, environment.python, found.tag), interpreter_facts(environment)
@@ -71,6 +75,9 @@ def interpreter_facts(environment: Environment) -> dict[str, Any]:
     return plain
 
 
-def _environment(row: Variant, report: Callable[[str], None]) -> Environment:
-    # A row on another series than the laboratory's own is about that interpreter: an older one tells nothing of it.
-    return ensure(row.environment, row.interpreter, allow_stand_in=row.interpreter in OWN_SERIES, report=report)
+def _environment(row: Variant, build: Build, report: Callable[[str], None]) -> Environment:
+    # A row on another series than the laboratory's own, or on one that somebody named, is about that interpreter: an
+    # older one tells nothing of it.
+    stand_in = build.python is None and row.interpreter in OWN_SERIES
+    python = build.python or row.interpreter
+    return ensure(row.environment, python, overlay=build.overlay, allow_stand_in=stand_in, report=report)

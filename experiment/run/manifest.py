@@ -90,6 +90,7 @@ def _factors(row: Row, launch: Launch | None) -> dict[str, Any]:
     ran = asked if launch is None else launch.row.model_dump()
     return {
         "variant": {"name": plan.variant_name, **ran},
+        **({"build": built} if (built := plan.build.facts()) else {}),
         "asked": {key: value for key, value in asked.items() if value != ran[key]} or None,
         "shape": {"name": plan.shape_name, **(plan.shape.model_dump() if plan.shape else {})},
         "cpus": None

@@ -162,7 +162,7 @@ async def run_campaign(campaign: Campaign, display: Display, resumed: Path | Non
 
 async def _prepare(runner: _Runner, display: Display) -> None:
     if runner.refused is None and runner.plan.variant is not None:
-        found = await anyio.to_thread.run_sync(prepare, runner.plan.variant, display.note)
+        found = await anyio.to_thread.run_sync(prepare, runner.plan, display.note)
         runner.launch, runner.interpreter = found
 
 

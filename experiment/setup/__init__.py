@@ -7,9 +7,14 @@ from experiment.setup.environments import Environment, ensure
 from experiment.setup.facts import OWN_SERIES, Interpreter, describe
 from experiment.setup.failures import Attempt, NotOnInterpreter, SetupError
 from experiment.setup.handover import run_in_foreground
+from experiment.setup.interpreters import at as python_at
+from experiment.setup.interpreters import is_path
 from experiment.setup.json_files import read_json, write_json
+from experiment.setup.overlay import items as overlay_items
+from experiment.setup.overlay import label as overlay_label
 from experiment.setup.places import CHECKOUT
-from experiment.setup.survey import Finding, survey
+from experiment.setup.survey import Finding, interpreters_here, survey
+from experiment.setup.versions import published
 
 __all__ = [
     "CHECKOUT",
@@ -22,6 +27,12 @@ __all__ = [
     "SetupError",
     "describe",
     "ensure",
+    "interpreters_here",
+    "is_path",
+    "overlay_items",
+    "overlay_label",
+    "published",
+    "python_at",
     "read_json",
     "run_in_foreground",
     "survey",

@@ -17,6 +17,7 @@ OWN_SERIES = ("3.14", "3.14t")
 """Of CPython: those that the laboratory's rows are made for, where an older one may stand in."""
 OLDEST_MINOR = 11  # the first CPython 3.x that the laboratory's own code runs on
 OLDEST_FREE_THREADED_MINOR = 13  # the first with a free-threaded build
+NEWEST_MINOR = 16  # that a row may be asked to run on
 
 _PROBE = """
 import json, platform, sys, sysconfig
@@ -52,6 +53,7 @@ print(json.dumps({
 }))
 """
 
+_COMMIT_DIGITS = 7
 _NAMES_A_PATH = re.compile(r"(^|[=:,\"'])(-[A-Z])?/")
 
 
@@ -93,6 +95,17 @@ def _without_paths(word: str) -> str:
     return "" if only_paths or _NAMES_A_PATH.search(name) else f"{name}{equals}{' '.join(parts)}"
 
 
+def build_marks(facts: dict[str, Any]) -> str:
+    """What tells a build from a release's: "main@1a2b3c4 jit debug"; empty for a release's own.
+
+    A release's tag is no branch, and a commit without one is named alone.
+    """
+    branch, commit = facts["branch"] or "", facts["commit"] or ""
+    where = "" if not commit or branch.startswith("tags/") else f"{branch or 'commit'}@{commit[:_COMMIT_DIGITS]}"
+    flags = [name for name, is_so in (("jit", facts["jit_enabled"]), ("debug", facts["debug"])) if is_so]
+    return " ".join(filter(None, [where, *flags]))
+
+
 @dataclass(frozen=True)
 class Request:
     """An interpreter as a variant's row names it: "3.14" is a GIL build, "3.14t" a free-threaded one."""
@@ -106,6 +119,11 @@ class Request:
         if match is None:
             raise ValueError(f'an interpreter is named "3.14" or "3.14t", not {text!r}')
         return cls(int(match[1]), bool(match[2]))
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> "Request":
+        """What an interpreter answers exactly, by its facts."""
+        return cls(facts["version_info"][1], facts["free_threaded"])
 
     def __str__(self) -> str:
         return f"3.{self.minor}{'t' if self.free_threaded else ''}"
@@ -138,10 +156,17 @@ class Interpreter:
     free_threaded: bool
     stand_in: bool
     source: str
+    marks: str = ""
+    """What tells this build from a release's, as `build_marks` says it."""
     tag: str = field(init=False)  # the version as tables print it: "3.13.5t"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tag", f"{self.version}{'t' if self.free_threaded else ''}")
+
+    @property
+    def label(self) -> str:
+        """What it is: "3.15.2t", or "3.16.0a2+t main@1a2b3c4 jit"."""
+        return f"{self.tag} {self.marks}".strip()
 
     @property
     def age(self) -> tuple[list[int], list[str]]:
@@ -163,6 +188,7 @@ class Interpreter:
             free_threaded=facts["free_threaded"],
             stand_in=request.mismatch(facts) is not None,
             source=source,
+            marks=build_marks(facts),
         )
 
 

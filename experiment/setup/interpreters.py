@@ -3,17 +3,25 @@
 What each step does in detail lives elsewhere: `present` looks, `debian` and `source_build` build.
 """
 
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from experiment.setup import debian, present, source_build
 from experiment.setup.commands import Report, run
-from experiment.setup.facts import Interpreter, Request, describe, signature
+from experiment.setup.facts import (
+    NEWEST_MINOR,
+    OLDEST_FREE_THREADED_MINOR,
+    Interpreter,
+    Request,
+    describe,
+    signature,
+)
 from experiment.setup.failures import Attempt, SetupError, Unavailable
 from experiment.setup.places import Memory, Places
 from experiment.setup.tools import present_uv, uv_environment
@@ -89,6 +97,31 @@ def search(request: Request, steps: Steps, memory: Memory, report: Report, *, al
                 report(stand_in_line(found))
             return found
     raise SetupError(f"no CPython {request} for this machine", tried=tuple(tried), ways_out=_ways_out(request))
+
+
+def is_path(text: str) -> bool:
+    """Whether it names an interpreter by its place, and not by its series."""
+    return "/" in text
+
+
+def at(path: str) -> Interpreter:
+    """The interpreter at a path, whatever build it is. `requested` names it apart from others of the same version.
+
+    Raises SetupError where none is that a row could run on.
+    """
+    try:
+        facts = describe(path)
+    except Unavailable as error:
+        raise SetupError(f"expected the path of a CPython, got {path}: {error}") from None
+    minor = facts["version_info"][1]
+    if facts["implementation"] != "cpython" or not OLDEST_FREE_THREADED_MINOR <= minor <= NEWEST_MINOR:
+        raise SetupError(
+            f"{path} is {facts['implementation']} {facts['version']}; rows run on CPython "
+            f"3.{OLDEST_FREE_THREADED_MINOR} to 3.{NEWEST_MINOR}"
+        )
+    found = Interpreter.from_facts(Request.of(facts), facts, "named by its path")
+    place = hashlib.sha256(found.executable.encode()).hexdigest()[:8]
+    return replace(found, requested=f"{found.tag}-{place}", stand_in=False)
 
 
 def found_here(request: Request, steps: Steps) -> Interpreter | None:
@@ -214,8 +247,8 @@ def remember(chosen: Interpreter, places: Places, memory: Memory, report: Report
         "landscape": present.landscape(places),
     }
     before = memory.chosen(chosen.requested)
-    if before is not None and any(before[key] != record[key] for key in ("interpreter", "signature")):
-        was = Interpreter(**before["interpreter"])
+    was = None if before is None else Interpreter(**before["interpreter"])
+    if before is not None and was is not None and (was != chosen or before["signature"] != record["signature"]):
         report(
             f"CPython {chosen.requested}: from {was.tag} at {was.executable} to {chosen.tag} at {chosen.executable}; "
             "environments on it are made again"

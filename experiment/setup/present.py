@@ -10,14 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiment.setup.facts import OLDEST_MINOR, Request, describe, signature
+from experiment.setup.facts import NEWEST_MINOR, OLDEST_MINOR, Request, describe, signature
 from experiment.setup.failures import Unavailable
 from experiment.setup.places import Places
 
-_NEWEST_MINOR = 14  # the newest that a row of the laboratory names
 _NAMES = [
     "python3",
-    *(f"python3.{minor}{t}" for minor in range(_NEWEST_MINOR, OLDEST_MINOR - 1, -1) for t in ("", "t")),
+    *(f"python3.{minor}{t}" for minor in range(NEWEST_MINOR, OLDEST_MINOR - 1, -1) for t in ("", "t")),
 ]
 
 

@@ -36,6 +36,12 @@ def survey(interpreters: Iterable[str] = OWN_SERIES, *, places: Places | None = 
     return [*(_interpreter(Request.parse(text), here, places) for text in interpreters), _uv(places), *_build_tools()]
 
 
+def interpreters_here(places: Places | None = None) -> list[tuple[Interpreter, str]]:
+    """Every CPython that is to be seen on this machine, newest first, and how it was built."""
+    here = (facts for facts in present.present(places or Places()) if facts["implementation"] == "cpython")
+    return [(Interpreter.from_facts(Request.of(facts), facts, "already there"), _build(facts)) for facts in here]
+
+
 def _interpreter(request: Request, here: list[dict[str, Any]], places: Places) -> Finding:
     what = f"CPython {request}"
     for facts in here:
@@ -82,7 +88,7 @@ def _named(request: Request, facts: dict[str, Any]) -> str:
 
 
 def _build(facts: dict[str, Any]) -> str:
-    marks = [mark for mark in ("pgo", "lto", "jit") if facts[mark]] or ["no pgo"]
+    marks = ["pgo" if facts["pgo"] else "no pgo", *(mark for mark in ("lto", "jit", "debug") if facts[mark])]
     return f"{'free-threaded' if facts['free_threaded'] else 'GIL'}, {', '.join(marks)}, {facts['compiler']}"
 
 

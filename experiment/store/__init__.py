@@ -1,6 +1,6 @@
 """A run as files: write, read, merge, list, compact evidence. Re-exports only."""
 
-from experiment.store.evidence import identity, machine_kept, write_evidence
+from experiment.store.evidence import identity, machine_kept, without_places, write_evidence
 from experiment.store.folders import PointFolder, RunFolder
 from experiment.store.listing import RUN_HEADINGS, prunable, prune, run_lines
 from experiment.store.merge import compared, contract_of, differences, facts_of, kept_environment
@@ -29,5 +29,6 @@ __all__ = [
     "run_lines",
     "run_paths",
     "runs",
+    "without_places",
     "write_evidence",
 ]

@@ -3,6 +3,7 @@
 It holds the manifest without notes, the verdict, and of each point what tables are made from.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ _LATER_MACHINE_KEYS = ("turbo", "cgroup_writable", "cgroup_controllers")
 _POINT_KEYS = ("sessions", "status", "purpose", "reasons", "notes", "harness", "gateway", "load")
 _LATER_KEYS = ("core_speed", "outer_quotas", "steal_share", "cores", "harness_layout")
 """Those that older runs do not have; so with the machine's."""
+_FOLDERS = re.compile(r"[^\s+,=]*/(?=[^\s+,/])")
 _LOAD_KEYS = ("newest_ms", "oldest_ms", "send_lateness_ms", "partials", "failures", "failures_total", "stalls")
 
 
 def write_evidence(run: StoredRun, path: Path) -> None:
     """The compact form, for good."""
     manifest = {key: value for key, value in run.manifest.items() if key != "notes"}
+    manifest["ask"] = {key: without_places(value) for key, value in manifest["ask"].items()}
     manifest["machine"] = machine_kept(manifest["machine"])
     manifest["interpreters"] = {name: _interpreter(facts) for name, facts in manifest["interpreters"].items()}
     manifest["rows"] = {
@@ -36,6 +39,15 @@ def write_evidence(run: StoredRun, path: Path) -> None:
     write_json(path, {"name": run.name, "manifest": manifest, "verdict": verdict, "points": points})
 
 
+def without_places(asked: Any) -> Any:
+    """The same, with the names of files and no folders: those are a machine's own."""
+    if isinstance(asked, list):
+        return [without_places(each) for each in asked]
+    if isinstance(asked, dict):
+        return {key: without_places(each) for key, each in asked.items()}
+    return _FOLDERS.sub("", asked) if isinstance(asked, str) and "://" not in asked else asked
+
+
 def machine_kept(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of a machine's facts: nothing by which it could be named."""
     later = {key: facts[key] for key in _LATER_MACHINE_KEYS if key in facts}
@@ -43,9 +55,10 @@ def machine_kept(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return (
-        None if facts is None else {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")} | identity(facts)
-    )
+    if facts is None:
+        return None
+    marks = {"marks": facts["marks"]} if facts.get("marks") else {}
+    return {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")} | marks | identity(facts)
 
 
 def identity(facts: Mapping[str, Any]) -> dict[str, Any]:

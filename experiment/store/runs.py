@@ -46,7 +46,9 @@ class StoredRow:
     def interpreter(self) -> str:
         """As found, for a table."""
         facts = self.facts.get("interpreter")
-        return "–" if facts is None else str(facts.get("tag") or facts["version"])
+        if facts is None:
+            return "–"
+        return f"{facts.get('tag') or facts['version']} {facts.get('marks') or ''}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class StoredRun:
     def stem(self) -> str:
         """A name without a date: verb or row, shapes, timing."""
         rows = self.rows[0].name if len(self.rows) == 1 else f"{self.manifest['verb']}-{len(self.rows)}-rows"
-        shapes = () if len(self.rows) == 1 and "@" in rows else self.shapes
+        shapes = () if len(self.rows) == 1 and rows.endswith(f"@{self.shapes[0]}") else self.shapes
         return "-".join([rows.replace("@", "-"), *shapes, self.timing])
 
     @property

@@ -55,13 +55,19 @@ class Turn:
 
 
 def hunt(
-    port: int, clients: int, seconds: float, look: Callable[[], list[dict[str, Any]]], tell: Callable[[int, int], None]
+    port: int,
+    clients: int,
+    seconds: float,
+    look: Callable[[], list[dict[str, Any]]],
+    tell: Callable[[int, int], None],
+    enough: Callable[[int, int], bool] = lambda frames, stalls: False,
 ) -> Turn:
-    """Keep so many clients going for so long.
+    """Keep so many clients going for so long, or until it is enough.
 
     Args:
         look: takes the looks at a server with a stalled connection, and returns the findings.
         tell: told frames and stalls so far, now and then.
+        enough: asked of the same whether to end now.
 
     Raises:
         ServerGone: not all clients could be started.
@@ -91,6 +97,8 @@ def hunt(
             _end(client, turn)
         frames = turn.frames + sum(client.frames for client in alive)
         tell(frames, turn.stalls)
+        if enough(frames, turn.stalls):
+            break
     for client in alive:
         client.stop.set()
     for client in alive:

@@ -116,7 +116,7 @@ async def run_cliff(config: Config, results: Path, display: Display) -> RunFolde
                 title = f"{name} (turn {number} of {cliff.turns})"
                 with display.stage(title, cliff.turn_s + OVERHEAD_S) as stage:
                     try:
-                        turn = await _turn(run, cell, cliff, pythons[name], folder, stage)
+                        turn = await hunt_turn(run, cell, pythons[name], (cliff.clients, cliff.turn_s), folder, stage)
                     except (ServerGone, ProbeError, ShapeRefused) as error:
                         cells[name]["refused"] = refusal(name, error, display)
                         continue
@@ -136,7 +136,21 @@ def _interpreter(cell: Cell, report: Callable[[str], None]) -> tuple[Path, dict[
     return environment.python, interpreter_facts(environment)
 
 
-async def _turn(run: Run, cell: Cell, cliff: Cliff, python: Path, folder: RunFolder, stage: Stage) -> Turn:
+async def hunt_turn(
+    run: Run,
+    cell: Cell,
+    python: Path,
+    load: tuple[int, float],
+    folder: RunFolder,
+    stage: Stage,
+    enough: Callable[[int, int], bool] = lambda frames, stalls: False,
+) -> Turn:
+    """Start a cell's server on `python`, hunt with so many clients for so many seconds (`load`) or until `enough`, and
+    stop it.
+
+    Raises:
+        ProbeError, ServerGone, ShapeRefused: the server did not come up, or cannot be had so.
+    """
     cpus, port = usable_cpus(), free_port()
     one = frozenset({max(cpus)})
     limits = {"all": Limits(cpus), "one": Limits(one), "quota": Limits(cpus, 1.0, 100.0)}[cell.cpus]
@@ -155,7 +169,7 @@ async def _turn(run: Run, cell: Cell, cliff: Cliff, python: Path, folder: RunFol
 
     try:
         await _listening(role, port)
-        args = (port, cliff.clients, cliff.turn_s, look, tell)
+        args = (port, *load, look, tell, enough)
         return await anyio.to_thread.run_sync(hunt, *args, abandon_on_cancel=True)
     finally:
         with anyio.CancelScope(shield=True):
@@ -210,7 +224,7 @@ async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder
         plan = replace(resolve_one(config, ask), hold_stalled_s=HOLD_STALLED_S)
         if plan.variant is None:
             raise ConfigError(f"{wanted.variant}: expected a row of ours")
-        launch, interpreter = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
+        launch, interpreter = await anyio.to_thread.run_sync(prepare, plan, display.note)
         place = folder.point(f"{wanted.variant}-{wanted.timing}", cliff.sessions)
         around = Around(Forensics(), launch, place.path)
         title = f"{wanted.variant}, {cliff.sessions} sessions, {wanted.timing}"

@@ -140,7 +140,7 @@ async def run_collector(config: Config, results: Path, display: Display) -> RunF
         try:
             plan = _plan(config, wanted)
             assert plan.variant is not None
-            launch, kept["interpreter"] = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
+            launch, kept["interpreter"] = await anyio.to_thread.run_sync(prepare, plan, display.note)
         except (SetupError, ConfigError) as error:
             kept["refused"] = refusal(wanted.row, error, display)
         else:

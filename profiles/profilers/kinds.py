@@ -18,7 +18,8 @@ import anyio.to_thread
 
 from experiment.host import ThreadTimes, Usage, role_environment, thread_times, times_between
 from experiment.setup import ensure
-from profiles.profilers.inject import CannotInject, inject
+from profiles.profilers.inject import CannotInject, inject, thread_names
+from profiles.profilers.stacks import format_collapsed, from_cpython
 
 RATE_PER_S = 200
 STOP_S = 30.0
@@ -169,6 +170,50 @@ class Remote:
         return _with_failed({"rate_per_s": RATE_PER_S, "shows": shows, "processes": processes}, failed.values())
 
 
+class Sampling:
+    """CPython's own profiler (`profiling.sampling`, from 3.15 on), run by the gateway's interpreter beside each of its
+    processes: every thread, once on CPU and once by wall clock; no thread is stopped for it."""
+
+    unit = "samples"
+
+    def __init__(self) -> None:
+        self._children = _Children()
+        self._files = {"cpu": "stacks.txt", "wall": "wall.txt"}
+        self._parts: list[tuple[int, str, Path]] = []
+
+    async def start(self, target: Target, folder: Path) -> None:
+        self._folder = folder
+        for pid in target.pids:
+            for mode in self._files:
+                part = folder / f"sampling-{pid}-{mode}.txt"
+                self._parts.append((pid, mode, part))
+                argv = [str(target.python), "-m", "profiling.sampling", "attach", "--all-threads", "--mode", mode]
+                argv += ["--sampling-rate", str(RATE_PER_S), "--collapsed", "--output", str(part), str(pid)]
+                self._children.start(argv, part.with_suffix(".log"))
+
+    async def stop(self) -> dict[str, Any]:
+        names = {pid: thread_names(pid) for pid, _, _ in self._parts}
+        failed = await self._children.stop()
+        texts = dict.fromkeys(self._files, "")
+        sampled = set()
+        for pid, mode, part in self._parts:
+            log = part.with_suffix(".log")
+            if part.exists():
+                texts[mode] += format_collapsed(from_cpython(part.read_text(encoding="utf-8"), names[pid]))
+                sampled.add(pid)
+                part.unlink()
+                log.unlink()
+            else:
+                failed.setdefault(log, f"{part.stem} left nothing: {log.read_text(errors='replace')[-200:]}")
+        if not sampled:
+            raise ProfilerFailed("; ".join(failed.values()))
+        for mode, name in self._files.items():
+            (self._folder / name).write_text(texts[mode], encoding="utf-8")
+        shows = "threads that are on CPU (wall.txt: every thread); threads are not stopped for a sample"
+        facts = {"rate_per_s": RATE_PER_S, "shows": shows, "processes": [{"pid": pid} for pid in sorted(sampled)]}
+        return _with_failed(facts, failed.values())
+
+
 class Sched:
     """No stacks: what the scheduler did to each thread, and how long the group was throttled."""
 
@@ -221,8 +266,7 @@ class Memray:
 
     async def start(self, target: Target, folder: Path) -> None:
         self._folder = folder
-        tag = "3.14t" if target.free_threaded else "3.14"
-        self._python = (await anyio.to_thread.run_sync(lambda: ensure("memray", tag, allow_stand_in=False))).python
+        self._python = (await anyio.to_thread.run_sync(ensure, "memray", str(target.python))).python
         site = next(self._python.parent.parent.glob("lib/python*/site-packages"))
         self._captures: dict[int, Path] = {}
         for pid in target.pids:

@@ -44,6 +44,40 @@ def without_folders(stacks: Mapping[Stack, int], folders: Iterable[str]) -> Coun
     return shorter
 
 
+def from_cpython(text: str, threads: Mapping[int, str]) -> Counter[Stack]:
+    """Of `profiling.sampling --collapsed` ("tid:7;file.py:function:12 3"): frames as other profilers name them, without
+    lines, so that one function is one box; `threads`: their names by number."""
+    stacks: Counter[Stack] = Counter()
+    for stack, weight in parse_collapsed(text).items():
+        number = int(stack[0].removeprefix("tid:"))
+        frames = (frame.rsplit(":", 2) for frame in stack[1:])
+        named = (f"{parts[1]} ({parts[0]})" if len(parts) == 3 else ":".join(parts) for parts in frames)
+        stacks[(f"{threads.get(number, 'thread')} {number}", *named)] += weight
+    return stacks
+
+
+def disagreements(
+    mine: Mapping[Stack, int], theirs: Mapping[Stack, int], points: float = 5.0
+) -> list[tuple[str, float, float]]:
+    """Functions whose own shares in two profiles differ by more than so many points of a hundred, widest first: name,
+    share in one, in the other. Files are compared by their last part: profilers name them by more or less of the path.
+    """
+    shares = [_own_shares(stacks) for stacks in (mine, theirs)]
+    both = {name: (shares[0].get(name, 0.0), shares[1].get(name, 0.0)) for name in shares[0].keys() | shares[1].keys()}
+    apart = [(name, one, other) for name, (one, other) in both.items() if abs(one - other) * 100 > points]
+    return sorted(apart, key=lambda each: (-round(abs(each[1] - each[2]), 6), each[0]))
+
+
+def _own_shares(stacks: Mapping[Stack, int]) -> dict[str, float]:
+    shares: Counter[str] = Counter()
+    total = sum(stacks.values()) or 1
+    for stack, weight in stacks.items():
+        name = stack[-1] if len(stack) > 1 else NATIVE
+        function, opening, file = name.partition(" (")
+        shares[f"{function}{opening}{file.rpartition('/')[2]}"] += weight
+    return {name: weight / total for name, weight in shares.items()}
+
+
 def hottest(stacks: Mapping[Stack, int], most: int = 10) -> list[tuple[str, float]]:
     """Innermost frames by their own share of all weight, largest first; threads in no Python function count as one."""
     own: Counter[str] = Counter()

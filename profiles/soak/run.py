@@ -35,7 +35,7 @@ async def run_soak(campaign: Campaign, minutes: float, display: Display) -> tupl
         ConfigError: no or several SESSIONS, an external gateway, no positive MINUTES.
         ProbeError, SetupError, ShapeRefused: as in `experiment.run.runner`.
     """
-    (row,) = campaign.rows
+    row = campaign.row
     plan = row.plan
     if minutes <= 0:
         raise ConfigError(f"MINUTES: expected a number above 0, got {minutes:g}")

@@ -114,7 +114,7 @@ async def _point(
     label = plan.variant_name if limit is None else f"{plan.variant_name}-at-most-{limit}"
     plan = replace(plan, variant=plan.variant.model_copy(update={"most_sessions": limit}))
     assert plan.variant is not None
-    launch, interpreter = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
+    launch, interpreter = await anyio.to_thread.run_sync(prepare, plan, display.note)
     place = folder.point(label, sessions)
     with on_harness_cpus(plan), display.stage(f"{label}, {sessions} sessions", plan.point_s) as stage:
         point = await run_point(run, plan, launch, sessions, place, stage)

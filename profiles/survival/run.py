@@ -82,7 +82,7 @@ async def _row(
     try:
         plan = _plan(config, faults, row)
         assert plan.variant is not None
-        launch, interpreter = await anyio.to_thread.run_sync(prepare, plan.variant, display.note)
+        launch, interpreter = await anyio.to_thread.run_sync(prepare, plan, display.note)
         place = folder.point(row, faults.sessions)
         inflict = _Inflict(faults, plan)
         with on_harness_cpus(plan), display.stage(f"{row}, {faults.sessions} sessions", plan.point_s) as stage:

@@ -12,7 +12,7 @@ from experiment.host import Run
 from experiment.run import Display, ProbeError
 from experiment.setup import Environment, Interpreter
 from experiment.store import RunFolder
-from profiles.cliff.run import _turn, cliff_of
+from profiles.cliff.run import cliff_of, hunt_turn
 from profiles.forensics import capture
 from profiles.profilers.kinds import _Children
 from tests.experiment.invented import NOW
@@ -38,7 +38,7 @@ async def test_a_cell_of_the_cliff(tmp_path: Path, program: Path) -> None:
     with Display().stage("a cell", 1) as stage:
         async with Run(tmp_path) as run:
             with pytest.raises(ProbeError):
-                await _turn(run, cell, cliff, program, folder, stage)
+                await hunt_turn(run, cell, program, (cliff.clients, cliff.turn_s), folder, stage)
     said = (folder.path / "server.log").read_text()
     assert is_clean(said)
     assert "SPIN_US" in said

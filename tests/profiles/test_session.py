@@ -9,7 +9,7 @@ import pytest
 from experiment.ask.schema import ConfigError
 from profiles.forensics.profiler import Forensics
 from profiles.profilers.kinds import ProfilerFailed, PySpy, Target
-from profiles.session import PROFILERS, checked, slowed
+from profiles.session import PROFILERS, checked, chosen, slowed
 
 
 def _plan(**changed: Any) -> Any:
@@ -19,7 +19,11 @@ def _plan(**changed: Any) -> Any:
 @pytest.mark.parametrize(
     ("plan", "profiler", "says"),
     [
-        (_plan(), "gprof", "PROFILER: expected one of py-spy, remote, sched, memray, collector, forensics"),
+        (
+            _plan(),
+            "gprof",
+            "PROFILER: expected one or more of py-spy, remote, sampling, sched, memray, collector, forensics",
+        ),
         (_plan(sessions=()), "remote", "one number of sessions"),
         (_plan(sessions=(1, 2)), "remote", "one number of sessions"),
         (_plan(variant=None), "remote", "foreign and external"),
@@ -27,12 +31,20 @@ def _plan(**changed: Any) -> Any:
 )
 def test_what_cannot_be_profiled_is_refused_in_words(plan: Any, profiler: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        checked(plan, profiler)
+        checked(plan, (profiler,))
 
 
 def test_every_profiler_can_be_asked_for() -> None:
     for name in PROFILERS:
-        checked(_plan(), name)
+        checked(_plan(), (name,))
+
+
+def test_cpython_s_own_profiler_is_taken_where_there_is_one() -> None:
+    on = {name: _plan(variant=SimpleNamespace(module="x", interpreter=name)) for name in ("3.14t", "3.15", "3.15t")}
+    assert [chosen(None, plan) for plan in on.values()] == [("remote",), ("sampling",), ("sampling",)]
+    assert chosen("remote,sampling", on["3.15"]) == ("remote", "sampling")
+    with pytest.raises(ConfigError, match="got 'remote,remote'"):
+        checked(on["3.15"], ("remote", "remote"))
 
 
 def test_the_cost_is_a_ratio_or_not_known() -> None:

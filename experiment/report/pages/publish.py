@@ -12,7 +12,7 @@ from experiment.ask import ConfigError
 from experiment.report.capacity import draw, text, title
 from experiment.report.comparison import HEADINGS, compare
 from experiment.report.figures import front_figure, rows_figure
-from experiment.report.pages import draining, front
+from experiment.report.pages import builds, draining, front
 from experiment.report.pages import index as index_page
 from experiment.report.pages import languages as foreign
 from experiment.report.pages.index import EVIDENCE
@@ -21,7 +21,7 @@ from experiment.report.reproduce import lines as reproduce_lines
 from experiment.report.reproduce import published, ratios
 from experiment.report.tables import markdown
 from experiment.setup import CHECKOUT, read_json, write_json
-from experiment.store import StoredRun, read_run, write_evidence
+from experiment.store import StoredRun, machine_kept, read_run, without_places, write_evidence
 
 FINDINGS = Path("docs/findings")
 FRONT_PICTURE = Path("docs/front.svg")
@@ -125,6 +125,34 @@ def publish_foreign(paths: Sequence[Path], root: Path = CHECKOUT) -> list[Path]:
         raise ConfigError(f"{folder}: expected runs; give their folders")
     picture = _first_picture(kept, prose)
     prose.write_text(f"{GENERATED}\n\n{foreign.page(kept, picture.name)}", encoding="utf-8")
+    return [*sorted(folder.iterdir()), picture, prose]
+
+
+def publish_builds(paths: Sequence[Path], bisections: Sequence[Path], root: Path = CHECKOUT) -> list[Path]:
+    """Keep the evidence of comparisons of builds and of bisections, and write their page and picture.
+
+    Args:
+        paths: comparisons of rows on several interpreters, the first the page's picture; none: those that are kept.
+        bisections: folders of `make bisect`; none: those that are kept.
+
+    Raises:
+        ConfigError: a run is not finished, or none is kept.
+    """
+    folder, prose = root / EVIDENCE / "builds", root / FINDINGS / "builds.md"
+    for each in (folder, prose.parent):
+        each.mkdir(parents=True, exist_ok=True)
+    kept = _keep_all(_finished(paths), root, folder)
+    if not kept:
+        raise ConfigError(f"{folder}: expected runs; give their folders")
+    for number, path in enumerate(bisections, 1):
+        found = read_json(path / "bisect.json") or {}
+        if not found.get("finished"):
+            raise ConfigError(f"{path}: expected the folder of a finished bisection")
+        small = {key: without_places(value) for key, value in found.items() if key not in ("environment", "machine")}
+        write_json(folder / f"bisect-{number}.json", {**small, "machine": machine_kept(found["machine"])})
+    said = [read_json(file) or {} for file in sorted(folder.glob("bisect-*.json"))]
+    picture = _first_picture(kept, prose)
+    prose.write_text(f"{GENERATED}\n\n{builds.page(kept, said, picture.name)}", encoding="utf-8")
     return [*sorted(folder.iterdir()), picture, prose]
 
 

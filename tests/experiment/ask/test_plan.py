@@ -1,5 +1,9 @@
 """Options of a person become a plan, or an error that says what is known."""
 
+import platform
+import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,8 +11,8 @@ import pytest
 from experiment.ask.asked import Ask, numbers
 from experiment.ask.config import load_config
 from experiment.ask.plan import Plan, parse_target
-from experiment.ask.resolve import resolve, resolve_one
-from experiment.ask.schema import ConfigError
+from experiment.ask.resolve import Row, resolve, resolve_one
+from experiment.ask.schema import ConfigError, Foreign, Variant
 from experiment.host import ShapeRefused
 
 
@@ -159,3 +163,88 @@ def test_a_target_is_understood(url: str) -> None:
 def test_an_external_gateway_has_no_shape_of_ours() -> None:
     made = plan(target="ws://127.0.0.1:81", infer_port=9100)
     assert (made.variant_name, made.shape_name, made.infer_port, made.cpus) == ("external", "external", 9100, None)
+
+
+def rows(*variants: str, **options: Any) -> tuple[Row, ...]:
+    return resolve(load_config(), Ask("compare", variants, **options)).rows
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    made = tmp_path / "granian-2.9.0.dev1-cp314-cp314t-manylinux.whl"
+    made.touch()
+    return made
+
+
+def test_rows_are_multiplied_by_interpreters_and_by_nothing_else(wheel: Path) -> None:
+    made = rows("mt", f"mt+{wheel}+uvloop==0.23.0", pythons=("3.14t", "3.15t"))
+    assert [row.label for row in made] == [
+        "mt@3.14t",
+        "mt@3.15t",
+        "mt+granian-2.9.0.dev1+uvloop==0.23.0@3.14t",
+        "mt+granian-2.9.0.dev1+uvloop==0.23.0@3.15t",
+    ]
+    plans = [row.plan for row in made if row.plan is not None]
+    assert [plan.build.python for plan in plans] == ["3.14t", "3.15t"] * 2
+    assert [plan.variant.interpreter for plan in plans if isinstance(plan.variant, Variant)] == ["3.14t", "3.15t"] * 2
+    assert [plan.build.overlay for plan in plans[1:3]] == [(), (str(wheel), "uvloop==0.23.0")]
+    assert plans[3].build.facts() == {"python": "3.15t", "with": ["granian-2.9.0.dev1", "uvloop==0.23.0"]}
+    assert [row.again_of for row in made] == [None] * 4
+
+
+def test_what_is_laid_over_all_rows_comes_before_their_own(wheel: Path) -> None:
+    plain, own = rows("gil", "gil+uvloop==0.22.1", overlay=(str(wheel),))
+    assert (plain.label, own.label) == ("gil", "gil+uvloop==0.22.1")
+    assert plain.plan is not None
+    assert own.plan is not None
+    assert plain.plan.build.overlay == (str(wheel),)
+    assert own.plan.build.overlay == (str(wheel), "uvloop==0.22.1")
+
+
+def test_a_row_named_twice_is_its_own_repeat() -> None:
+    made = rows("gil", "mt", "gil", "gil")
+    assert [(row.label, row.again_of) for row in made] == [
+        ("gil", None),
+        ("mt", None),
+        ("gil-2", "gil"),
+        ("gil-3", "gil"),
+    ]
+
+
+def test_an_interpreter_named_by_its_path_is_labelled_by_what_it_is(tmp_path: Path) -> None:
+    base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    (row,) = rows("gil", pythons=(str(base),))
+    assert row.label == f"gil@{platform.python_version()}"
+    assert row.plan is not None
+    assert row.plan.build.facts() == {"python": platform.python_version()}
+
+
+def test_a_threads_shape_follows_the_build_that_was_named() -> None:
+    with pytest.raises(ShapeRefused, match="threads has 1 there"):
+        rows("threads", shapes=("quota-2x0.25",), pythons=("3.14",))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"pythons": ("3.12",)}, "PYTHONS: expected some of 3.13, 3.13t"),
+        ({"pythons": ("/no/such/python",)}, "PYTHONS: expected the path of a CPython, got /no/such/python"),
+        ({"overlay": ("dist/none.whl",)}, "WITH: dist/none.whl: expected a wheel"),
+        ({"variants": ("gil+dist/none.whl",)}, "VARIANTS, gil+dist/none.whl: dist/none.whl: expected a wheel"),
+        ({"target": "ws://127.0.0.1:1", "pythons": ("3.14",)}, "PYTHONS and WITH cannot be given to a gateway"),
+    ],
+)
+def test_a_wrong_build_says_what_was_expected(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        resolve(load_config(), Ask("compare", **options))
+
+
+def test_a_foreign_row_has_no_build() -> None:
+    config = load_config()
+    foreign = {"theirs": Foreign(about="another's", command=["true"])}
+    made = resolve(
+        config.model_copy(update={"foreign": foreign}), Ask("compare", ("gil", "theirs"), pythons=("3.14", "3.15"))
+    )
+    assert [row.label for row in made.rows] == ["gil@3.14", "gil@3.15", "theirs"]
+    with pytest.raises(ConfigError, match="expected one of our rows before the"):
+        resolve(config.model_copy(update={"foreign": foreign}), Ask("compare", ("theirs+uvloop==0.23.0",)))

@@ -35,7 +35,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     monkeypatch.setattr("experiment.ask.plan.usable_cpus", lambda: frozenset(os.sched_getaffinity(0)) | {0, 1})
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
     monkeypatch.setattr(runner, "contents", lambda _: {"packages": {}})
-    monkeypatch.setattr(runner, "prepare", lambda row, _: (Launch(row, None, None), interpreter(row.interpreter)))
+    monkeypatch.setattr(
+        runner, "prepare", lambda plan, _: (Launch(plan.variant, None, None), interpreter(plan.variant.interpreter))
+    )
 
     async def conform(*_: Any) -> str:
         return "conforms"
@@ -129,10 +131,10 @@ def test_a_row_is_stored_with_the_factors_that_ran_and_what_was_asked_beside(
 def test_a_row_that_cannot_run_is_stored_with_its_reason(
     tmp_path: Path, taken: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def prepare(row: Any, _: Any) -> Any:
-        if row.interpreter == "3.14t":
+    def prepare(plan: Any, _: Any) -> Any:
+        if plan.variant.interpreter == "3.14t":
             raise SetupError("CPython 3.14t is not to be had")
-        return Launch(row, None, None), interpreter(row.interpreter)
+        return Launch(plan.variant, None, None), interpreter(plan.variant.interpreter)
 
     monkeypatch.setattr(runner, "prepare", prepare)
     run = carry_out(tmp_path, ask("gil", "mt", sessions=(200,)))
@@ -228,7 +230,9 @@ def test_another_plan_or_interpreter_cannot_take_it_up(
     run = carry_out(tmp_path, ask("gil", sessions=(200,)))
     with pytest.raises(ConfigError, match="ask: has changed"):
         carry_out(tmp_path, ask("gil", sessions=(300,)), tmp_path / run.name)
-    monkeypatch.setattr(runner, "prepare", lambda row, _: (Launch(row, None, None), interpreter(version="3.14.9")))
+    monkeypatch.setattr(
+        runner, "prepare", lambda plan, _: (Launch(plan.variant, None, None), interpreter(version="3.14.9"))
+    )
     with pytest.raises(ConfigError, match=r"row gil interpreter version: was '3\.14\.7', is '3\.14\.9'"):
         carry_out(tmp_path, ask("gil", sessions=(200,)), tmp_path / run.name)
 

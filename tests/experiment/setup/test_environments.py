@@ -1,5 +1,6 @@
 """An environment is made once, again when its lock or interpreter changes, and never looks finished when it is not."""
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -7,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiment.setup import environments
-from experiment.setup.environments import Environment, ensure
+from experiment.setup.environments import Environment, _Wanted, ensure
 from experiment.setup.facts import Interpreter
 from experiment.setup.failures import NotOnInterpreter, SetupError
 from experiment.setup.places import Memory, Places, kept
@@ -22,8 +22,17 @@ class Setup:
         self.uv = uv
         self.said: list[str] = []
 
-    def __call__(self, name: str = "gil", interpreter: str = HERE, *, allow_stand_in: bool = True) -> Environment:
-        return ensure(name, interpreter, allow_stand_in=allow_stand_in, report=self.said.append, places=self.places)
+    def __call__(
+        self, name: str = "gil", interpreter: str = HERE, *, overlay: tuple[str, ...] = (), allow_stand_in: bool = True
+    ) -> Environment:
+        return ensure(
+            name,
+            interpreter,
+            overlay=overlay,
+            allow_stand_in=allow_stand_in,
+            report=self.said.append,
+            places=self.places,
+        )
 
     def asked(self) -> list[str]:
         """What uv was asked since the last look."""
@@ -208,7 +217,7 @@ FREE = Interpreter("3.14t", sys.executable, "3.13.5", free_threaded=True, stand_
 
 
 def test_free_threaded_rows_run_on_published_wheels(setup: Setup, places: Places) -> None:
-    environments._make("gil", FREE, places, print)
+    _Wanted("gil", (), places).make(FREE, print)
     (install,) = [line for line in setup.asked() if line.startswith("pip install")]
     assert "--no-build" in install
 
@@ -217,7 +226,7 @@ def test_a_row_without_a_wheel_is_not_on_that_interpreter(setup: Setup, places: 
     said = "Because granian==1 has no usable wheels and you require granian==1, there is no solution"
     program("uv", setup.uv.read_text().split("\n", 1)[1] + f"[ $1 = pip ] && {{ echo '{said}' >&2; exit 1; }}; true")
     with pytest.raises(NotOnInterpreter) as caught:
-        environments._make("gil", FREE, places, print)
+        _Wanted("gil", (), places).make(FREE, print)
     assert caught.value.reason == "gil is not on 3.13t: granian==1 has no wheel for it"
     assert "use a real CPython 3.14t" in str(caught.value)
 
@@ -234,3 +243,64 @@ def test_without_uv_and_without_pip_it_says_what_is_missing(setup: Setup, monkey
     assert "has no module pip" in text
     assert "python3-venv" in text
     assert len(caught.value.ways_out) == 3
+
+
+def installs(setup: Setup) -> list[str]:
+    return [line for line in setup.asked() if line.startswith("pip install")]
+
+
+def test_what_is_laid_over_has_an_environment_of_its_own_and_is_made_again_when_it_changes(
+    setup: Setup, places: Places, tmp_path: Path
+) -> None:
+    plain = setup()
+    wheel = tmp_path / "tiny-2.0-py3-none-any.whl"
+    wheel.write_bytes(b"one")
+    setup.asked()
+    over = setup(overlay=(str(wheel), "uvloop==0.23.0"))
+    assert over.python != plain.python
+    locked, laid_over = installs(setup)
+    assert "--require-hashes" in locked
+    assert laid_over.endswith(f"--python {over.python} --no-build {wheel} uvloop==0.23.0")
+    assert setup(overlay=(str(wheel), "uvloop==0.23.0")) == over
+    assert installs(setup) == []
+    wheel.write_bytes(b"two")
+    assert setup(overlay=(str(wheel), "uvloop==0.23.0")) == over
+    assert len(installs(setup)) == 2
+    assert setup() == plain
+    assert installs(setup) == []
+
+
+def test_a_source_folder_is_built_anew_and_published_wheels_are_not(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    setup(interpreter=sys.executable, overlay=(str(tmp_path),))
+    locked, laid_over = installs(setup)
+    assert ("--no-build" in locked, "--no-build" in laid_over, "--refresh" in laid_over) == (True, False, True)
+
+
+def test_an_interpreter_named_by_its_path_is_that_one_and_no_other(setup: Setup, newer: Newer) -> None:
+    mine, other = newer("mine", 97), newer("other", 97)
+    made = setup(interpreter=str(mine))
+    assert (made.interpreter.executable, made.interpreter.tag) == (str(mine), f"{HERE}.97")
+    assert made.interpreter.stand_in is False
+    assert setup(interpreter=str(other)).python != made.python
+    assert setup(interpreter=str(mine)) == made
+    mine.write_text(mine.read_text() + "# built again\n")
+    setup.asked()
+    assert setup(interpreter=str(mine)).python == made.python
+    assert len(installs(setup)) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ("'implementation': 'pypy'", "is pypy 3."),
+        ("'version_info': [3, 12, 1]", "rows run on CPython 3.13 to 3.16"),
+    ],
+)
+def test_a_path_that_no_row_runs_on_says_so(setup: Setup, program: Program, facts: str, said: str) -> None:
+    change = f"import json, sys; facts = json.load(sys.stdin); facts |= {{{facts}}}; print(json.dumps(facts))"
+    path = program("mine", f'{sys.executable} "$@" | {sys.executable} -c "{change}"\n')
+    with pytest.raises(SetupError, match=re.escape(said)):
+        setup(interpreter=str(path))
+    with pytest.raises(SetupError, match="expected the path of a CPython, got /no/such/python"):
+        setup(interpreter="/no/such/python")

@@ -23,6 +23,9 @@ def made_up(version: str, *, free_threaded: bool = False, **more: Any) -> dict[s
         "free_threaded": free_threaded,
         "version": version,
         "version_info": [int(part) for part in version.split(".")],
+        "branch": None,
+        "commit": None,
+        "jit_enabled": None,
         "executable": f"/opt/{version}/bin/python3",
         "base_executable": f"/opt/{version}/bin/python3",
         **more,
@@ -133,3 +136,17 @@ def test_versions_sort_as_they_are_released() -> None:
     ]
     assert all(one.age < later.age for one, later in pairwise(found))
     assert [one.series for one in found[:2]] == ["3.13", "3.14"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "label"),
+    [
+        ({}, "3.15.2t"),
+        ({"branch": "tags/v3.15.2", "commit": "0123456789ab"}, "3.15.2t"),
+        ({"branch": "main", "commit": "1a2b3c4d5e6f", "jit_enabled": True}, "3.15.2t main@1a2b3c4 jit"),
+        ({"branch": "", "commit": "1a2b3c4d5e6f", "debug": True}, "3.15.2t commit@1a2b3c4 debug"),
+    ],
+)
+def test_a_build_is_labelled_by_what_it_is(facts: dict[str, Any], label: str) -> None:
+    made = made_up("3.15.2", free_threaded=True, **facts)
+    assert Interpreter.from_facts(Request.of(made), made, "already there").label == label

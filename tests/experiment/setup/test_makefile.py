@@ -25,7 +25,7 @@ ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$w
 
 GROUPS = {
     "measure": ["experiment", "ladder", "compare", "reproduce", "bench", "conformance"],
-    "explain": ["profile", "soak", "faults", "overload", "cliff", "collector"],
+    "explain": ["profile", "soak", "faults", "overload", "cliff", "bisect", "collector"],
     "read": ["results", "report", "notebooks", "help"],
     "keep": ["test", "test-all", "check", "doctor", "lock", "clean"],
 }
@@ -57,6 +57,13 @@ OTHERS = [
     "SETS",
     "MINUTES",
     "INSTRUCTIONS",
+    "PYTHONS",
+    "WITH",
+    "PACKAGE",
+    "FROM",
+    "TO",
+    "CELL",
+    "COST",
 ]
 SET_UP = ["PYTHON", "PYTEST_ARGS", "LAB_RETRY"]
 
@@ -212,7 +219,7 @@ def test_only_the_command_line_counts_and_make_keeps_its_own_variables(only_thes
     [
         (
             ["conformance", "SHAPE=x"],
-            "make conformance takes no SHAPE; it takes VARIANT TARGET INFER_PORT KEEP_ENV RESULTS",
+            "make conformance takes no SHAPE; it takes VARIANT TARGET PYTHONS WITH INFER_PORT KEEP_ENV RESULTS",
         ),
         (["doctor", "VARIANT=mt"], "make doctor takes no VARIANT; it takes no variable but PYTHON LAB_RETRY"),
         (["RUN=results/a"], "make help takes no RUN; it takes no variable but PYTHON LAB_RETRY"),
@@ -222,6 +229,7 @@ def test_only_the_command_line_counts_and_make_keeps_its_own_variables(only_thes
         (["report", "RUN="], "make report needs RUN=results/<run>; make results lists them"),
         (["profile", "VARIANT=mt"], "make profile needs SESSIONS=200; a profile is of one point"),
         (["soak"], "make soak needs SESSIONS=200; a soak is one point"),
+        (["bisect"], "make bisect needs PACKAGE=granian FROM=2.7.4 TO=2.8.7, or PYTHONS in order"),
         (["check", "report"], "make report needs RUN=results/<run>; make results lists them"),
     ],
 )
@@ -245,7 +253,8 @@ def test_variables_to_keep_are_named_at_each_call_and_not_by_a_shell_that_still_
     only_these: Path, program: Program
 ) -> None:
     program("python3", ECHO)
-    assert "--keep-env" not in make_in({"KEEP_ENV": "PYTHONMALLOC"}, "experiment").stdout
+    left_behind = {"KEEP_ENV": "PYTHONMALLOC", "PYTHONS": "3.15t", "WITH": "uvloop==0.22.1"}
+    assert make_in(left_behind, "experiment").stdout.endswith("<--><-m><experiment>\n")
     shown = make_in({"KEEP_ENV": "PYTHONMALLOC"}, "ladder", "KEEP_ENV=PYTHON_JIT,LD_PRELOAD").stdout
     assert shown.endswith("<ladder><--keep-env><PYTHON_JIT,LD_PRELOAD>\n")
 
@@ -278,6 +287,18 @@ def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, progr
         ),
         (["ladder", "SHAPE=quota-1", "DRY_RUN=1"], "harness -- -m experiment ladder --shape quota-1 --dry-run"),
         (["compare", "VARIANTS=gil", "AA=1"], "harness -- -m experiment compare --variants gil --aa"),
+        (
+            ["compare", "VARIANTS=mt,gil", "PYTHONS=3.14t,/a/bin/python", "WITH=uvloop==0.23.0"],
+            "harness -- -m experiment compare --variants mt,gil --pythons 3.14t,/a/bin/python --with uvloop==0.23.0",
+        ),
+        (
+            ["bisect", "PACKAGE=granian", "FROM=2.7.4", "TO=2.8.7", "CELL=2.7.4"],
+            "profiles -- -m profiles bisect --package granian --from 2.7.4 --to 2.8.7 --cell 2.7.4",
+        ),
+        (
+            ["bisect", "PYTHONS=3.14t,3.15t", "COST=1.05"],
+            "profiles -- -m profiles bisect --cost 1.05 --pythons 3.14t,3.15t",
+        ),
         (["ladder", "DRY_RUN=0", "RESUME=results/x"], "harness -- -m experiment ladder --resume results/x"),
         (
             ["compare", "VARIANTS=gil,mt", "SESSIONS=50", "ROUNDS=2", "LADDER=no", "TIMING=smoke"],

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from experiment.host import contents
 from experiment.setup.environments import ensure
 from experiment.setup.failures import SetupError
+from experiment.setup.overlay import items
 from experiment.setup.places import Places
 from experiment.setup.tools import present_uv
 
@@ -111,3 +113,21 @@ def test_where_neither_helps_the_reason_names_the_file(places: Places, wheelhous
     assert raised.value.reason == (
         f"environment gil could not be set up, with {places.checkout / 'uv.toml'} or without"
     )
+
+
+def test_a_wheel_of_ones_own_is_laid_over_and_says_where_it_came_from(
+    places: Places, index: Path, wheelhouse: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (locked,) = wheelhouse.iterdir()
+    wheel = own / "lab_tiny-1.1-py3-none-any.whl"
+    with zipfile.ZipFile(locked) as theirs, zipfile.ZipFile(wheel, "w") as ours:
+        for name in theirs.namelist():
+            ours.writestr(name.replace("1.0", "1.1"), theirs.read(name).decode().replace("1.0", "1.1"))
+    overlay = items(f"own/{wheel.name}", tmp_path)
+    over = ensure("gil", HERE, overlay=overlay, report=print, places=places)
+    plain = ensure("gil", HERE, report=print, places=places)
+    found = {made.python: contents(made.python) for made in (over, plain)}
+    assert [found[made.python]["packages"]["lab-tiny"] for made in (over, plain)] == ["1.1", "1.0"]
+    assert found[over.python]["package_contents"]["lab-tiny"].startswith("local file ")

@@ -12,7 +12,9 @@ from profiles.profilers.flamegraph import page, tree, without_threads
 from profiles.profilers.stacks import (
     NATIVE,
     Stack,
+    disagreements,
     format_collapsed,
+    from_cpython,
     hottest,
     parse_collapsed,
     speedscope,
@@ -84,3 +86,19 @@ def test_a_difference_has_each_frames_share_before() -> None:
     assert (top["b"], run["b"], run["v"]) == (1.0, 0.75, 2)
     assert run["c"] == [{"n": "send", "v": 2, "b": 0.0}]
     assert '"b":' in page({("run",): 1}, "less", before=before)
+
+
+def test_stacks_of_cpython_s_own_profiler_are_named_like_the_others() -> None:
+    seven = [f"tid:7;main.py:serve:{line};server.py:Server.run:4{line} {line - 10}\n" for line in (12, 13)]
+    text = "".join([*seven, "tid:8;<GC> 1\n"])
+    assert from_cpython(text, {7: "loop-0"}) == {
+        ("loop-0 7", "serve (main.py)", "Server.run (server.py)"): 5,
+        ("thread 8", "<GC>"): 1,
+    }
+
+
+def test_two_profiles_disagree_where_own_shares_are_far_apart() -> None:
+    mine = {("a 1", "run (lib/x.py)", "parse (lib/h2/y.py)"): 60, ("a 1", "run (lib/x.py)"): 37, ("a 1",): 3}
+    theirs = {("t 1", "run (x.py)", "parse (y.py)"): 50, ("t 1", "run (x.py)"): 40, ("t 1", "send (z.py)"): 10}
+    assert disagreements(mine, theirs) == [("parse (y.py)", 0.6, 0.5), ("send (z.py)", 0.0, 0.1)]
+    assert disagreements(mine, mine) == []
