@@ -40,14 +40,9 @@ class DuePredictions:
         while pending.prediction is None:
             _, _, first = heapq.heappop(self._waiting)
             together = [first]
-            while self._waiting and len(together) < LANES and _alike(self._waiting[0][2], first):
+            while self._waiting and len(together) < LANES and self._waiting[0][2].passes == first.passes:
                 together.append(heapq.heappop(self._waiting)[2])
             bodies = [each.body for each in together if each.body is not None]
             for each, prediction in zip(together, predict_together(bodies, first.passes), strict=True):
                 each.prediction, each.body = prediction, None
         return pending.prediction
-
-
-def _alike(one: Pending, other: Pending) -> bool:
-    """Whether two that are not computed yet can be computed side by side."""
-    return one.passes == other.passes and len(one.body or b"") == len(other.body or b"")

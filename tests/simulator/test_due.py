@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.due import DuePredictions
-from simulator.stub import LANES, OddBody, predict
+from simulator.stub import OddBody, predict
 
 
 def body_of(number: int) -> bytes:
@@ -16,19 +16,11 @@ def body_of(number: int) -> bytes:
 
 def test_an_answer_is_computed_when_it_is_asked_for_and_the_next_due_with_it() -> None:
     owed = DuePredictions()
-    pending = [owed.add(number.to_bytes(2, "little"), 4, float(-number)) for number in range(LANES + 3)]
-    *later, first = pending
+    later, first, *rest = (owed.add(body_of(n), 4, due_s) for n, due_s in enumerate((9.0, 1.0, 4.0, 3.0, 2.0, 5.0)))
     assert first.prediction is None
-    assert owed.result(first) == predict((LANES + 2).to_bytes(2, "little"), 4)
-    assert [each.prediction is not None for each in later] == [False] * 3 + [True] * (LANES - 1)
-    assert owed.result(pending[0]) == predict(b"\x00\x00", 4)
-
-
-def test_bodies_of_unlike_lengths_wait_for_their_own_turn() -> None:
-    owed = DuePredictions()
-    first, alike, longer = (owed.add(b"\x01\x00" * length, 4, float(due)) for due, length in enumerate((1, 1, 2)))
-    owed.result(first)
-    assert (alike.prediction is not None, longer.prediction is not None) == (True, False)
+    assert owed.result(first) == predict(body_of(1), 4)
+    assert [each.prediction is not None for each in (*rest, later)] == [True, True, True, False, False]
+    assert owed.result(later) == predict(body_of(0), 4)
 
 
 def test_requests_of_unlike_passes_are_not_mixed() -> None:

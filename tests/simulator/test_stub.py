@@ -5,7 +5,6 @@ import json
 import math
 import struct
 from pathlib import Path
-from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -115,17 +114,8 @@ def test_bodies_of_any_lengths_computed_together_get_what_each_gets_alone(bodies
     assert predict_together(bodies, passes) == [slow_reference(body, passes) for body in bodies]
 
 
-@settings(deadline=None)
-@given(st.integers(1, 40), st.integers(1, LANES), st.integers(1, 6), st.randoms(use_true_random=False))
-def test_bodies_of_one_length_computed_together_get_what_each_gets_alone(
-    samples: int, many: int, passes: int, random: Random
-) -> None:
-    bodies = [struct.pack(f"<{samples}h", *random.choices(range(-32768, 32768), k=samples)) for _ in range(many)]
-    assert predict_together(bodies, passes) == [slow_reference(body, passes) for body in bodies]
-
-
 def test_refuses_more_bodies_than_run_together() -> None:
-    with pytest.raises(ValueError, match=f"1 to {LANES} bodies, got {LANES + 1}"):
-        predict_together([b"\x00\x00"] * (LANES + 1), 4)
+    with pytest.raises(ValueError, match="1 to 4 bodies, got 5"):
+        predict_together([b"\x00\x00"] * 5, 4)
     with pytest.raises(OddBody, match=r"got 1$"):
         predict_together([b"\x00\x00", b"\x00"], 4)
