@@ -122,7 +122,7 @@ async def run_profile(campaign: Campaign, asked: str | None, display: Display) -
         for failure in around.facts.get("failed", ()):
             display.note(f"not in the profile: {failure}")
     for number, (name, profiler, around) in enumerate(zip(names, profilers, arounds, strict=True)):
-        title = f"{plan.variant_name} · {plan.shape_name} · {sessions} sessions · {name}"
+        title = f"{plan.name} · {plan.shape_name} · {sessions} sessions · {name}"
         result = {
             "profiler": name,
             "title": title,

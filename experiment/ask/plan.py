@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from experiment.ask.builds import OWN, Build
+from experiment.ask.builds import OWN, Build, label_of
 from experiment.ask.schema import Config, ConfigError, Foreign, Receive, Shape, Timing, Variant
 from experiment.host import CpuPlan, Limits, ShapeRefused, cannot_steer, cpu_plan, topology, usable_cpus
 
@@ -52,6 +52,11 @@ class Plan:
     """So long the load generator spares a session that stands still every time limit, so that it can be looked at."""
     scripted: bool = False
     """Whether the simulator takes scripted behaviours."""
+
+    @property
+    def name(self) -> str:
+        """The row's, with what it runs on and what is laid over it, where somebody named that."""
+        return label_of(self.variant_name, self.build.overlay, self.build)
 
     @property
     def point_s(self) -> float:

@@ -82,7 +82,7 @@ def conformance(
     with Display() as display:
         report = anyio.run(suite, plan, display)
     if report["failed"] or not report["passed"]:
-        raise Stop(CRASH, f"{plan.variant_name}: {report['label']}, {report['failed']} rules failed")
+        raise Stop(CRASH, f"{plan.name}: {report['label']}, {report['failed']} rules failed")
 
 
 @app.command()

@@ -36,7 +36,7 @@ async def run_conformance(
     async with Run(results, keep_env=keep_env) as run:
         for note in run.environment.notes():
             display.note(note)
-        folder = RunFolder.create(results, f"conformance-{plan.variant_name}", datetime.now().astimezone())
+        folder = RunFolder.create(results, f"conformance-{plan.name}", datetime.now().astimezone())
         with on_harness_cpus(plan):
             return await suite(run, plan, launch, folder.path, display, say)
 
@@ -45,11 +45,11 @@ async def conform(run: Run, plan: Plan, launch: Launch | None, folder: Path, dis
     """The label of a row that may be measured. Raises NotConforming."""
     result = await suite(run, plan, launch, folder, display, lambda _: None)
     counts = f"{result['passed']} rules passed, {result['failed']} failed, {result['skipped']} skipped"
-    display.note(f"{plan.variant_name}: {result['label']} ({counts})")
+    display.note(f"{plan.name}: {result['label']} ({counts})")
     row = plan.variant
     if isinstance(row, Foreign):
-        return admit(plan.variant_name, result, foreign=True, breaks=row.breaks)
-    return admit(plan.variant_name, result, foreign=plan.target is not None)
+        return admit(plan.name, result, foreign=True, breaks=row.breaks)
+    return admit(plan.name, result, foreign=plan.target is not None)
 
 
 def admit(name: str, report: dict[str, Any], foreign: bool, breaks: Sequence[str] = ()) -> str:
@@ -85,7 +85,7 @@ async def suite(
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     report = folder / "conformance.json"
-    with display.stage(f"{plan.variant_name} conformance", CONFORMANCE_S) as stage:
+    with display.stage(f"{plan.name} conformance", CONFORMANCE_S) as stage:
         async with Stand(run, plan, launch, logs) as stand:
             role = None
             infer_port = plan.infer_port

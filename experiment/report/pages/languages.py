@@ -83,7 +83,7 @@ _KNOW = """\
   rows, so the lead of a row that does little beside it shrinks. All-in is everything that ran on the gateway's CPU.
 - rust-sync and rust-axum at times no longer answer after `hostile-too-fast`, two clients that send as fast as they can:
   the rules that come after it in the suite, and stand under `breaks`, then fail with it.
-- What one whole vCPU carries was searched once, with `receive = gateway`. Of gil, gil-picows, threads and drain-h2 it was
+- What one whole vCPU carries was searched once, with `receive = gateway`. Of gil, gil-picows, threads, drain-h2 it was
   found. Of rust-sync, cpp-uws and drain it was not: with two CPUs the harness ends before they do, and their brackets
   say only what they passed. On a machine with eight or more: `make compare SHAPE=cpuset-1 RECEIVE=gateway TIMING=full`
   with these rows, some 25 minutes a row.

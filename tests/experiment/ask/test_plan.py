@@ -190,6 +190,7 @@ def test_rows_are_multiplied_by_interpreters_and_by_nothing_else(wheel: Path) ->
     assert [plan.build.overlay for plan in plans[1:3]] == [(), (str(wheel), "uvloop==0.23.0")]
     assert plans[3].build.facts() == {"python": "3.15t", "with": ["granian-2.9.0.dev1", "uvloop==0.23.0"]}
     assert [row.again_of for row in made] == [None] * 4
+    assert [plan.name for plan in plans] == [row.label for row in made]
 
 
 def test_what_is_laid_over_all_rows_comes_before_their_own(wheel: Path) -> None:

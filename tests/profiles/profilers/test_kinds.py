@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from experiment.host import Usage
 from profiles.profilers import kinds
-from profiles.profilers.kinds import Memray, ProfilerFailed, Remote, Target, without_processes
+from profiles.profilers.kinds import Memray, ProfilerFailed, Remote, Sampling, Target, without_processes
+from profiles.profilers.stacks import parse_collapsed
 from tests.interpreters import python_of
 from tests.profiles.profilers.attach import program
 from tests.profiles.profilers.test_attach import BUSY
@@ -117,3 +119,31 @@ def test_py_spy_s_command_lines_are_cut_off() -> None:
     assert (
         without_processes(collapsed) == 'thread (0x5): "loop";run (a.py:1) 3\nthread (26);f (b.py:2) 4\ng (c.py:3) 5\n'
     )
+
+
+@pytest.mark.anyio
+async def test_cpython_s_own_profiler_sees_what_runs_and_what_waits(tmp_path: Path) -> None:
+    python = python_of("drain", "3.15")
+    sampling = Sampling()
+    with program(python, BUSY) as (pid, _):
+        await sampling.start(target(python, pid), tmp_path)
+        await anyio.sleep(3)
+        facts = await sampling.stop()
+    assert [process["pid"] for process in facts["processes"]] == [pid]
+    on_cpu, wall = (parse_collapsed((tmp_path / name).read_text()) for name in ("stacks.txt", "wall.txt"))
+    assert on_cpu.total() > 50
+    assert wall.total() >= on_cpu.total()
+    assert any("(" in stack[-1] and stack[-1].endswith(".py)") for stack in on_cpu)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["stacks.txt", "wall.txt"]
+
+
+@pytest.mark.anyio
+async def test_where_cpython_s_own_profiler_is_not_to_be_had_it_says_so(tmp_path: Path) -> None:
+    if sys.version_info >= (3, 15):
+        pytest.skip("this Python has profiling.sampling")
+    sampling = Sampling()
+    await sampling.start(target(Path(sys.executable), os.getpid()), tmp_path)
+    for child, _ in sampling._children.running:
+        child.wait(20)
+    with pytest.raises(ProfilerFailed, match=r"No module named '?profiling"):
+        await sampling.stop()
