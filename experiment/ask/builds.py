@@ -3,8 +3,9 @@
 Labels say what a build is, not where it lies.
 """
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from experiment.ask.schema import ConfigError
@@ -80,3 +81,9 @@ def label_of(variant: str, own: Sequence[str], build: Build) -> str:
     over = "".join(f"+{overlay_label(item).rstrip('/')}" for item in own)
     python = "" if build.label is None else f"@{build.label}"
     return _NOT_IN_NAMES.sub("-", f"{variant}{over}{python}")
+
+
+def unique(label: str, taken: Container[str]) -> str:
+    """The label, with a number where one before has it."""
+    numbered = (f"{label}-{number}" if number > 1 else label for number in itertools.count(1))
+    return next(each for each in numbered if each not in taken)

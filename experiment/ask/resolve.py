@@ -3,13 +3,12 @@
 Everything behind this sees only what it returns.
 """
 
-import itertools
 import os
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from experiment.ask.asked import NO_LADDER, Ask
-from experiment.ask.builds import OWN, Build, interpreters, label_of, laid_over, row_and_overlay
+from experiment.ask.builds import OWN, Build, interpreters, label_of, laid_over, row_and_overlay, unique
 from experiment.ask.plan import EXTERNAL, Plan, external_plan, plan_row
 from experiment.ask.schema import Config, ConfigError, Foreign, Ladder, Receive, VerbDefaults
 from experiment.host import ShapeRefused
@@ -75,7 +74,7 @@ def resolve(config: Config, ask: Ask) -> Resolved:
     rows: list[Row] = []
     shared = ask.harness == "shared"
     for variant, build, name, shape in wanted:
-        label = _unique(name if len(shapes) == 1 else f"{name}@{shape}", [row.label for row in rows])
+        label = unique(name if len(shapes) == 1 else f"{name}@{shape}", [row.label for row in rows])
         try:
             plan = plan_row(
                 config,
@@ -118,12 +117,6 @@ def _built(config: Config, ask: Ask, variants: tuple[str, ...]) -> list[tuple[st
             build = OWN if is_foreign else replace(python, overlay=(*for_all, *own))
             found.append((variant, build, label_of(variant, own, build)))
     return found
-
-
-def _unique(label: str, taken: list[str]) -> str:
-    """The label, with a number where a row before has it."""
-    numbered = (f"{label}-{number}" if number > 1 else label for number in itertools.count(1))
-    return next(each for each in numbered if each not in taken)
 
 
 def resolve_one(config: Config, ask: Ask) -> Plan:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiment.ask import Bisect, Build, Cell, Config, ConfigError, Variant, interpreters
+from experiment.ask import Bisect, Build, Cell, Config, ConfigError, Variant, interpreters, unique
 from experiment.setup import ensure, published
 from profiles.bisect.halving import decisions
 from profiles.bisect.sequential import CostTest, StallTest
@@ -114,7 +114,10 @@ def pose(config: Config, asked: Asked, report: Callable[[str], None]) -> Questio
         environment, own = row.environment, row.interpreter
     builds = interpreters(asked.pythons)
     if asked.package is None:
-        candidates = tuple(Candidate(str(build.label), build) for build in builds)
+        labels: list[str] = []
+        for build in builds:
+            labels.append(unique(str(build.label), labels))
+        candidates = tuple(map(Candidate, labels, builds))
     else:
         oldest, newest = asked.oldest or "", asked.newest or ""
         (build,) = builds

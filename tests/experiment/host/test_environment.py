@@ -49,7 +49,9 @@ def test_a_variable_that_changes_how_a_process_runs_is_named(name: str) -> None:
     assert dict(role_environment([name], {name: "1"}).kept) == {name: "1"}
 
 
-@pytest.mark.parametrize("name", ["PYTHON", "PYTHONS", "PYTHON_CHOSEN", "PYTHON_SHA256", "UV_INDEX_URL", "RUST_VERSION"])
+@pytest.mark.parametrize(
+    "name", ["PYTHON", "PYTHONS", "PYTHON_CHOSEN", "PYTHON_SHA256", "UV_INDEX_URL", "RUST_VERSION"]
+)
 def test_others_are_left_out_without_a_word(name: str) -> None:
     found = role_environment(given={name: "1"})
     assert (name in found.variables, found.notes()) == (False, [])

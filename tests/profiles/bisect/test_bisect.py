@@ -81,6 +81,16 @@ def test_interpreters_are_candidates_in_the_order_that_they_are_given() -> None:
     assert "CPython, row gil: does it cost 0.95 × 3.15t? 3 candidates" in question.announce(33)
 
 
+def test_two_builds_of_one_version_are_two_candidates(here: str, tmp_path: Path) -> None:
+    other = tmp_path / "bin" / "python3"
+    other.parent.mkdir()
+    other.write_text(f'#!/bin/sh\n{here} "$@" | sed "s#{here}#{other}#g"\n')
+    other.chmod(0o755)
+    question = pose(load_config(), Asked(pythons=(here, str(other)), cost=1.05), lambda _: None)
+    version = sys.version.split()[0]
+    assert question.labels == [version, f"{version}-2"]
+
+
 @pytest.fixture
 def here() -> str:
     """The Python of this test, where rows run on it."""
