@@ -16,9 +16,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from experiment.ask import ConfigError
 from experiment.report import compare, draw, markdown, rows_figure, save, text, write_capacity
 from experiment.setup import CHECKOUT, read_json, write_json
 from experiment.store import machine_kept, read_run
+from profiles.bisect.page import page as bisect_page
+from profiles.bisect.run import EVIDENCE as BISECTION
 from profiles.cliff.evidence import EVIDENCE, compact
 from profiles.cliff.figures import draw_all
 from profiles.cliff.page import page as cliff_page
@@ -60,6 +63,9 @@ def report(run: Path) -> tuple[Path, Path]:
     elif (profile := read_json(run / "profile" / "profile.json")) is not None:
         folder.mkdir()
         _profile(run, profile, folder)
+    elif (evidence := read_json(run / BISECTION)) is not None:
+        folder.mkdir()
+        _bisection(evidence, folder)
     else:
         found = read_run(run)
         folder.mkdir()
@@ -82,6 +88,16 @@ def _cliff(evidence: Mapping[str, Any], folder: Path) -> None:
     pictures = draw_all(small, None, folder, (".png", ".svg"))
     shutil.copy(REPRODUCER, folder)
     _page(folder, [cliff_page(small, None, [picture.name for picture in pictures], None)])
+
+
+def _bisection(evidence: Mapping[str, Any], folder: Path) -> None:
+    if not evidence["finished"]:
+        raise ConfigError("expected a finished bisection; RESUME=results/<run> takes it up again")
+    small = {key: value for key, value in evidence.items() if key != "environment"}
+    write_json(folder / BISECTION, {**small, "machine": machine_kept(evidence["machine"])})
+    if evidence["asked"]["cost"] is None:
+        shutil.copy(REPRODUCER, folder)
+    _page(folder, [bisect_page(evidence, evidence["command"])])
 
 
 def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:
@@ -219,7 +235,8 @@ def _versions(manifest: Mapping[str, Any]) -> str:
         lines.append(f"- {name}: shape {json.dumps(shape)}, CPUs {json.dumps(row['cpus'])}")
         if facts := row.get("interpreter"):
             packages = ", ".join(f"{package} {version}" for package, version in facts["packages"].items())
-            lines.append(f"  CPython {facts.get('tag')}, GIL enabled: {facts.get('gil_enabled')}; {packages}")
+            tag = f"{facts.get('tag')} {facts.get('marks') or ''}".strip()
+            lines.append(f"  CPython {tag}, GIL enabled: {facts.get('gil_enabled')}; {packages}")
     lines.append(f"- laboratory: commit {manifest.get('lab', {}).get('commit')}")
     return "\n".join(lines)
 
@@ -227,10 +244,13 @@ def _versions(manifest: Mapping[str, Any]) -> str:
 def _again(manifest: Mapping[str, Any], profiler: str | None = None) -> str:
     ask, rows = manifest["ask"], manifest["rows"].values()
     variants, shapes = (dict.fromkeys(row[key]["name"] for row in rows) for key in ("variant", "shape"))
+    variants = dict.fromkeys(ask.get("variants") or variants)  # as typed: with what is laid over one of them
     timing = f"TIMING={manifest['timing']['name']}"
     options = [f"{'VARIANTS' if ask['verb'] == 'compare' else 'VARIANT'}={','.join(variants)}"]
     options += [f"SHAPE={','.join(shapes)}", timing]
-    options += [f"{name.upper()}={_typed(ask[name])}" for name in ("sessions", "harness", "keep_env") if ask.get(name)]
+    options += [f"{name.upper()}={_typed(ask[name])}" for name in _ASKED if ask.get(name)]
+    if ask.get("overlay"):
+        options.append(f'WITH="{" ".join(ask["overlay"])}"')
     if profiler is not None:
         options.append(f"PROFILER={profiler}")
     if ask["verb"] == "reproduce":
@@ -238,9 +258,12 @@ def _again(manifest: Mapping[str, Any], profiler: str | None = None) -> str:
     return f"## How to run it again\n\n    make {ask['verb']} {' '.join(options)}"
 
 
-def _typed(value: str | list[int]) -> str:
+_ASKED = ("sessions", "rounds", "harness", "receive", "pythons", "keep_env")
+
+
+def _typed(value: str | int | list[int] | list[str]) -> str:
     """As on the command line."""
-    return value if isinstance(value, str) else ",".join(map(str, value))
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _shown(pictures: list[Path]) -> list[str]:

@@ -10,6 +10,7 @@ from experiment.ask.schema import ConfigError
 from experiment.setup import CHECKOUT, write_json
 from profiles.report import anonymous, report
 from tests.experiment import invented
+from tests.profiles.bisect.test_bisect import evidence as bisect_evidence
 from tests.profiles.cliff.test_cliff import FINDING, evidence
 from tests.profiles.collector.test_collector import evidence as collector_evidence
 from tests.profiles.collector.test_collector import point as collector_point
@@ -46,6 +47,31 @@ def test_of_the_cliff(tmp_path: Path) -> None:
     folder, archive = report(tmp_path)
     assert {"report.md", "cliff.json", "cliff-rates.png", "cliff-rates.svg", "lost_wakeup.py"} <= _names(archive)
     assert "secret" not in (folder / "cliff.json").read_text(encoding="utf-8")
+
+
+def test_of_a_bisection(tmp_path: Path) -> None:
+    found = bisect_evidence(finished=True, command="make bisect PYTHONS=/opt/mine/bin/python3,3.14", environment={})
+    write_json(tmp_path / "bisect.json", {**found, "machine": {**found["machine"], "hostname": "secret"}})
+    folder, archive = report(tmp_path)
+    assert {"report.md", "bisect.json", "lost_wakeup.py"} == _names(archive)
+    assert "secret" not in (folder / "bisect.json").read_text(encoding="utf-8")
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# granian changed it between 2.8.0 and 2.8.1.")
+    assert "    make bisect PYTHONS=…/python3,3.14" in text
+    write_json(tmp_path / "bisect.json", bisect_evidence(finished=False))
+    with pytest.raises(ConfigError, match="expected a finished bisection"):
+        report(tmp_path)
+
+
+def test_how_to_run_it_again_names_what_was_laid_over_and_the_interpreters(tmp_path: Path) -> None:
+    ask = {**ASK, "variants": ["gil", "mt+dist/x.whl"], "pythons": ["3.14t", "/opt/mine/bin/python3"]}
+    ask |= {"overlay": ["uvloop==0.22.1", "h2==4.3.0"], "rounds": 2, "receive": "sender"}
+    rows = {"gil": "cpuset-1", "mt": "cpuset-1"}
+    facts = {**invented.manifest(rows), "ask": ask}
+    folder, _ = report(invented.store(tmp_path, facts, {name: invented.ladder_points(2000, 500) for name in rows}))
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "VARIANTS=gil,mt+dist/x.whl SHAPE=cpuset-1" in text
+    assert 'ROUNDS=2 RECEIVE=sender PYTHONS=3.14t,…/python3 WITH="uvloop==0.22.1 h2==4.3.0"' in text
 
 
 def test_of_the_collector(tmp_path: Path) -> None:
