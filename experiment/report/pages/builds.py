@@ -1,6 +1,7 @@
 """The findings about interpreters: what each release of CPython changed for rows that are otherwise alike. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -35,6 +36,25 @@ def page(runs: Mapping[str, StoredRun], bisections: Sequence[Mapping[str, Any]],
     return "\n\n".join(parts) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the cost points of a row saw; None where nothing was stored."""
+
+    newest_p95_ms: float | None
+    rss_kb_per_session: float | None
+
+    @classmethod
+    def of(cls, known: Comparison, row: StoredRow) -> "_Seen":
+        points = [point for point in row.points if point.purpose in known.costs(row)]
+        late = [point.load.newest_ms.p95 for point in points if point.load.newest_ms.p95 is not None]
+        rss = [
+            point.gateway.rss_bytes_max / point.sessions / 1000
+            for point in points
+            if point.gateway is not None and point.gateway.rss_bytes_max is not None
+        ]
+        return cls(median(late) if late else None, median(rss) if rss else None)
+
+
 def lines(run: StoredRun) -> list[list[str]]:
     """One for each row and build that gave a cost."""
     known = compare([run])
@@ -43,13 +63,7 @@ def lines(run: StoredRun) -> list[list[str]]:
         own, all_in = (Spread.of(list(known.costs(row, all_in=each).values())) for each in (False, True))
         if own is None:
             continue
-        points = [point for point in row.points if point.purpose in known.costs(row)]
-        late = [point.load.newest_ms.p95 for point in points if point.load.newest_ms.p95 is not None]
-        rss = [
-            point.gateway.rss_bytes_max / point.sessions / 1000
-            for point in points
-            if point.gateway is not None and point.gateway.rss_bytes_max is not None
-        ]
+        seen = _Seen.of(known, row)
         found.append(
             [
                 _base(row),
@@ -57,24 +71,32 @@ def lines(run: StoredRun) -> list[list[str]]:
                 own.text(0),
                 "–" if before is None else _ratio(known, row, before),
                 "–" if all_in is None else all_in.text(0),
-                f"{median(late):.0f}" if late else "–",
-                f"{median(rss):.0f}" if rss else "–",
+                _whole(seen.newest_p95_ms),
+                _whole(seen.rss_kb_per_session),
             ]
         )
     return found
 
 
+def _whole(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
+
+
 def changes(run: StoredRun) -> list[str]:
-    """For each row and pair of neighbouring builds: dearer, cheaper, or not told apart."""
+    """For each row and pair of neighbouring builds: dearer, cheaper, or not told apart; p95 and memory beside it."""
     known, said = compare([run]), []
     for row, before in _with_earlier(run):
-        if before is None:
+        ratio = None if before is None else Spread.of(known.ratios(row, before))
+        if before is None or ratio is None:
             continue
-        ratio = Spread.of(known.ratios(row, before))
-        if ratio is None:
-            continue
-        words = f"× {known.told(ratio)}"
-        said.append(f"{_base(row)}, {before.interpreter} → {row.interpreter}: {_verdict(known, ratio)}, {words}.")
+        reach = "" if known.reach is None else f", A/A {known.reach[0]:.3f}–{known.reach[1]:.3f}"
+        was, now = _Seen.of(known, before), _Seen.of(known, row)
+        verdict = f"{_verdict(known, ratio)} (× {ratio.text(3)}{reach})"
+        said.append(
+            f"{_base(row)}, {before.interpreter} → {row.interpreter}: {verdict}; "
+            f"newest p95 {_whole(was.newest_p95_ms)} → {_whole(now.newest_p95_ms)} ms, "
+            f"memory {_whole(was.rss_kb_per_session)} → {_whole(now.rss_kb_per_session)} kB per session."
+        )
     return said
 
 
