@@ -33,9 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "environments", nargs="*", metavar="ENVIRONMENT", help="name of a file in requirements/, without .txt"
     )
-    parser.add_argument(
-        "--interpreter", default="3.14", help='"3.14" (GIL), "3.14t" (free-threaded), or a path'
-    )
+    parser.add_argument("--interpreter", default="3.14", help='"3.14" (GIL), "3.14t" (free-threaded), or a path')
     parser.add_argument(
         "--no-stand-in", action="store_true", help="do not take an older CPython where the named one is not to be had"
     )
