@@ -80,7 +80,12 @@ def label_of(variant: str, own: Sequence[str], build: Build) -> str:
     """A row's name with what makes it another row, fit for a folder: "mt+granian-2.9.0@3.15t"."""
     over = "".join(f"+{overlay_label(item).rstrip('/')}" for item in own)
     python = "" if build.label is None else f"@{build.label}"
-    return _NOT_IN_NAMES.sub("-", f"{variant}{over}{python}")
+    return for_folder(f"{variant}{over}{python}")
+
+
+def for_folder(label: str) -> str:
+    """The label without blanks, slashes and the like."""
+    return _NOT_IN_NAMES.sub("-", label)
 
 
 def unique(label: str, taken: Container[str]) -> str:

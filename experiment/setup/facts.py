@@ -98,10 +98,11 @@ def _without_paths(word: str) -> str:
 def build_marks(facts: dict[str, Any]) -> str:
     """What tells a build from a release's: "main@1a2b3c4 jit debug"; empty for a release's own.
 
-    A release's tag is no branch, and a commit without one is named alone.
+    A release's tag is no branch, unless files of it were changed; a commit without a branch is named alone.
     """
-    branch, commit = facts["branch"] or "", facts["commit"] or ""
-    where = "" if not commit or branch.startswith("tags/") else f"{branch or 'commit'}@{commit[:_COMMIT_DIGITS]}"
+    branch, commit = (facts["branch"] or "").removeprefix("heads/"), facts["commit"] or ""
+    is_release = branch.startswith("tags/") and not branch.endswith("-dirty")
+    where = "" if not commit or is_release else f"{branch or 'commit'}@{commit[:_COMMIT_DIGITS]}"
     flags = [name for name, is_so in (("jit", facts["jit_enabled"]), ("debug", facts["debug"])) if is_so]
     return " ".join(filter(None, [where, *flags]))
 

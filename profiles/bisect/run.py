@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from experiment.ask import Ask, Config, ConfigError, Plan, resolve_one
+from experiment.ask import Ask, Config, ConfigError, Plan, for_folder, resolve_one
 from experiment.host import Run, ShapeRefused, clean_leftovers
 from experiment.run import Display, ProbeError, interpreter_facts, on_harness_cpus, prepare, run_point
 from experiment.setup import SetupError, ensure, read_json, write_json
@@ -190,7 +190,7 @@ class _Seeker:
             for which in (0, 1) if len(pairs) % 2 == 0 else (1, 0):
                 plan, (launch, _), label = plans[which], launches[which], (question.labels[0], candidate.label)[which]
                 title = f"{candidate.label}, pair {len(pairs) + 1}: {label} ({self._left()})"
-                place = self._folder.point(label, plan.sessions[0])
+                place = self._folder.point(for_folder(label), plan.sessions[0])
                 with on_harness_cpus(plan), self._display.stage(title, plan.point_s) as stage:
                     point = await run_point(self._run, plan, launch, plan.sessions[0], place, stage)
                 valid = point["status"] != "INVALID"

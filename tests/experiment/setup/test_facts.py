@@ -143,6 +143,8 @@ def test_versions_sort_as_they_are_released() -> None:
     [
         ({}, "3.15.2t"),
         ({"branch": "tags/v3.15.2", "commit": "0123456789ab"}, "3.15.2t"),
+        ({"branch": "tags/v3.15.2-dirty", "commit": "0123456789ab"}, "3.15.2t tags/v3.15.2-dirty@0123456"),
+        ({"branch": "heads/slow", "commit": "0123456789ab"}, "3.15.2t slow@0123456"),
         ({"branch": "main", "commit": "1a2b3c4d5e6f", "jit_enabled": True}, "3.15.2t main@1a2b3c4 jit"),
         ({"branch": "", "commit": "1a2b3c4d5e6f", "debug": True}, "3.15.2t commit@1a2b3c4 debug"),
     ],
