@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ import anyio.to_thread
 
 from experiment.host import ThreadTimes, Usage, role_environment, thread_times, times_between
 from experiment.setup import ensure
-from profiles.profilers.inject import CannotInject, inject, thread_names
+from profiles.profilers.inject import CannotInject, inject
 from profiles.profilers.stacks import format_collapsed, from_cpython
 
 RATE_PER_S = 200
@@ -84,6 +85,15 @@ class _Children:
                 words = log.read_text(errors="replace").strip().splitlines()[-3:]
                 failed[log] = f"{log.stem} ended with status {child.returncode}: {' '.join(words) or 'silent'}"
         return failed
+
+
+def _thread_names(pid: int) -> dict[int, str]:
+    """The kernel's, by number."""
+    names = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            names[int(task.name)] = (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    return names
 
 
 def _with_failed(facts: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
@@ -192,7 +202,7 @@ class Sampling:
                 self._children.start(argv, part.with_suffix(".log"))
 
     async def stop(self) -> dict[str, Any]:
-        names = {pid: thread_names(pid) for pid, _, _ in self._parts}
+        names = {pid: _thread_names(pid) for pid, _, _ in self._parts}
         failed = await self._children.stop()
         texts = dict.fromkeys(self._files, "")
         sampled = set()
