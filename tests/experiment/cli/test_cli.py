@@ -29,7 +29,7 @@ def lab(*words: str, cwd: Path = CHECKOUT) -> tuple[int, str, str]:
         (["ladder", "--variant", "nosuch"], "unknown variant 'nosuch'; known: gil"),
         (["compare"], "VARIANTS: expected rows to compare, such as gil,mt; known: gil"),
         (["compare", "--variants", "gil,nosuch"], "unknown variant 'nosuch'; known: gil"),
-        (["compare", "--variants", "gil,gil"], "expected every name once, got gil again"),
+        (["compare", "--variants", "gil", "--pythons", "3.9"], "PYTHONS: expected some of 3.13, 3.13t"),
         (["compare", "--variants", "gil", "--ladder", "nosuch"], "unknown ladder 'nosuch'; known: default, confirm"),
         (["compare", "--runs", "nosuch"], "expected the folder of a run"),
         (["results", "--run", "nosuch"], "expected the folder of a run"),
