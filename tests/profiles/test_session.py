@@ -9,7 +9,7 @@ import pytest
 from experiment.ask.schema import ConfigError
 from profiles.forensics.profiler import Forensics
 from profiles.profilers.kinds import ProfilerFailed, PySpy, Target
-from profiles.session import PROFILERS, checked, chosen, slowed
+from profiles.session import PROFILERS, _beside, checked, chosen, slowed
 
 
 def _plan(**changed: Any) -> Any:
@@ -45,6 +45,18 @@ def test_cpython_s_own_profiler_is_taken_where_there_is_one() -> None:
     assert chosen("remote,sampling", on["3.15"]) == ("remote", "sampling")
     with pytest.raises(ConfigError, match="got 'remote,remote'"):
         checked(on["3.15"], ("remote", "remote"))
+
+
+def test_profilers_with_few_samples_are_not_compared(tmp_path: Path) -> None:
+    def around(name: str, samples: int) -> Any:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stacks.txt").write_text(f"a 1;f (x.py) {samples}\n")
+        return SimpleNamespace(folder=tmp_path / name)
+
+    many, more, few = around("many", 500), around("more", 900), around("few", 7)
+    assert _beside([many, more, few], ["remote", "sampling", "py-spy"]) == {"sampling": []}
+    assert _beside([few, many], ["remote", "sampling"]) == {}
+    assert _beside([many], ["remote"]) == {}
 
 
 def test_the_cost_is_a_ratio_or_not_known() -> None:
