@@ -170,6 +170,9 @@ class Remote:
                 else:
                     processes.append(process)
                     log.unlink()
+                    if not process["samples"]:
+                        why = ", ".join(f"{kind} × {count}" for kind, count in process.get("failures", {}).items())
+                        failed[log] = f"{part.stem}: no look succeeded ({why or 'none was taken'})"
             for used in (part, facts, of_all):
                 used.unlink(missing_ok=True)
         if not processes:

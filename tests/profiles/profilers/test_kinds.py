@@ -82,6 +82,18 @@ async def test_the_good_samples_stay_where_a_process_cannot_be_read(
 
 
 @pytest.mark.anyio
+async def test_a_process_of_which_no_look_succeeded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = '{"samples": 0, "failures": {"RuntimeError": 7}}'
+    (tmp_path / "remote_sampler.py").write_text(SAMPLER.replace('{"samples": 1}', none))
+    monkeypatch.setattr(kinds, "_HERE", tmp_path)
+    remote = Remote()
+    await remote.start(target(Path(sys.executable), 1), tmp_path)
+    wait_for(lambda: len(list(tmp_path.glob("*.up"))) == 1)
+    facts = await remote.stop()
+    assert facts["failed"] == ["remote-1: no look succeeded (RuntimeError × 7)"]
+
+
+@pytest.mark.anyio
 async def test_where_no_process_can_be_read_the_reason_is_the_profilers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
