@@ -71,9 +71,7 @@ class Fields(NamedTuple):
 class _Stream:
     fields: Fields
     window_bytes: int
-    parts: list[bytes] = field(default_factory=list)
-    """Of the body."""
-    body_bytes: int = 0
+    body: bytearray = field(default_factory=bytearray)
     received_bytes: int = 0
     """Of DATA since its last WINDOW_UPDATE."""
     asked: bool = False
@@ -202,14 +200,12 @@ class Connection2:
             if number == 0 or number > self._last_stream:
                 raise ConnectionError2(PROTOCOL_ERROR, f"expected an open stream, got DATA on {number}")
             return  # one that was cancelled or refused meanwhile
-        part = bytes(_unpadded(flags, payload))
-        stream.parts.append(part)
-        stream.body_bytes += len(part)
+        stream.body += _unpadded(flags, payload)
         stream.received_bytes += size
         if stream.received_bytes >= _UPDATE_AT_BYTES:
             self._write(WINDOW_UPDATE, 0, number, struct.pack(">I", stream.received_bytes))
             stream.received_bytes = 0
-        if stream.body_bytes > BODY_MAX_BYTES:
+        if len(stream.body) > BODY_MAX_BYTES:
             self._drop(number)
         elif flags & END_STREAM:
             self._ask(number, stream, events)
@@ -293,11 +289,10 @@ class Connection2:
     def _ask(self, number: int, stream: _Stream, events: list[Event]) -> None:
         stream.asked = True
         fields = stream.fields
-        if fields.length is not None and fields.length != stream.body_bytes:
+        if fields.length is not None and fields.length != len(stream.body):
             self._drop(number)
             return
-        body = stream.parts[0] if len(stream.parts) == 1 else b"".join(stream.parts)
-        events.append(Asked(number, Request(fields.method, fields.path, fields.cpu_passes, body)))
+        events.append(Asked(number, Request(fields.method, fields.path, fields.cpu_passes, bytes(stream.body))))
 
     def _drop(self, number: int) -> None:
         """Reset a stream in the midst of its request."""
