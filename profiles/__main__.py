@@ -9,7 +9,7 @@ import anyio
 import typer
 
 from experiment import options
-from experiment.ask import Ask, Config, ConfigError, laid_over, load_config, names, numbers, one
+from experiment.ask import Ask, Config, ConfigError, load_config, names, numbers, one, words
 from experiment.host import ShapeRefused, role_environment
 from experiment.report import lines_table, report_console
 from experiment.run import Display, ProbeError, make_campaign
@@ -62,7 +62,7 @@ def profile(
         harness=harness,
         receive=receive,
         pythons=names(pythons),
-        overlay=laid_over(with_, "WITH") or None,
+        overlay=words(with_),
         keep_env=names(keep_env),
     )
     campaign = make_campaign(load_config(), ask, results)
@@ -99,15 +99,15 @@ def soak(
         harness=harness,
         receive=receive,
         pythons=names(pythons),
-        overlay=laid_over(with_, "WITH") or None,
+        overlay=words(with_),
         keep_env=names(keep_env),
     )
     campaign = make_campaign(load_config(), ask, results)
     with Display() as display:
         folder, found = anyio.run(run_soak, campaign, minutes, display)
-    lines, words, is_flat = told(found)
+    lines, said, is_flat = told(found)
     report_console().print(lines_table(found["title"], HEADINGS, lines))
-    print(words)
+    print(said)
     print(folder.path / "soak.svg")
     print(f"RESULT {folder.path}")
     if not is_flat:

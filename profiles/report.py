@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from experiment.ask import ConfigError
 from experiment.report import compare, draw, markdown, rows_figure, save, text, write_capacity
 from experiment.setup import CHECKOUT, read_json, write_json
-from experiment.store import machine_kept, read_run
+from experiment.store import interpreter_label, machine_kept, read_run
 from profiles.bisect.page import page as bisect_page
 from profiles.bisect.run import EVIDENCE as BISECTION
 from profiles.cliff.evidence import EVIDENCE, compact
@@ -235,8 +235,7 @@ def _versions(manifest: Mapping[str, Any]) -> str:
         lines.append(f"- {name}: shape {json.dumps(shape)}, CPUs {json.dumps(row['cpus'])}")
         if facts := row.get("interpreter"):
             packages = ", ".join(f"{package} {version}" for package, version in facts["packages"].items())
-            tag = f"{facts.get('tag')} {facts.get('marks') or ''}".strip()
-            lines.append(f"  CPython {tag}, GIL enabled: {facts.get('gil_enabled')}; {packages}")
+            lines.append(f"  CPython {interpreter_label(facts)}, GIL enabled: {facts.get('gil_enabled')}; {packages}")
     lines.append(f"- laboratory: commit {manifest.get('lab', {}).get('commit')}")
     return "\n".join(lines)
 

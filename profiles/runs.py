@@ -48,10 +48,7 @@ def refusal(name: str, error: Exception, display: Display) -> str:
 
 def interpreter_kept(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """An interpreter's facts without what names the machine."""
-    if found is None:
-        return None
-    marks = {"marks": found["marks"]} if found.get("marks") else {}
-    return {key: found.get(key) for key in _INTERPRETER_KEYS} | marks | identity(found)
+    return None if found is None else {key: found.get(key) for key in _INTERPRETER_KEYS} | identity(found)
 
 
 class Begun(NamedTuple):

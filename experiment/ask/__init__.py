@@ -1,7 +1,7 @@
 """`experiments.toml` as typed tables, and what was asked for, resolved once into rows and points. Re-exports only."""
 
-from experiment.ask.asked import Ask, asked, names, numbers, one
-from experiment.ask.builds import Build, for_folder, interpreters, laid_over, unique
+from experiment.ask.asked import Ask, asked, names, numbers, one, words
+from experiment.ask.builds import Build, for_folder, interpreters, unique
 from experiment.ask.config import load_config
 from experiment.ask.plan import BEFORE_AND_AFTER_S, Address, Plan
 from experiment.ask.reproduce import SHAPES, STAND_INS, ask_to_reproduce, shapes
@@ -40,7 +40,6 @@ __all__ = [
     "asked",
     "for_folder",
     "interpreters",
-    "laid_over",
     "load_config",
     "names",
     "numbers",
@@ -49,4 +48,5 @@ __all__ = [
     "resolve_one",
     "shapes",
     "unique",
+    "words",
 ]

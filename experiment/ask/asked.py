@@ -57,6 +57,11 @@ def names(text: str | None) -> tuple[str, ...] | None:
     return tuple((text or "").replace(",", " ").split()) or None
 
 
+def words(text: str | None) -> tuple[str, ...] | None:
+    """Requirements and paths as typed, with blanks between: a requirement may have commas; None for nothing."""
+    return tuple((text or "").split()) or None
+
+
 def one(name: str | None) -> tuple[str, ...] | None:
     """Of a verb that takes a single name; None for nothing."""
     return (name,) if name else None

@@ -62,10 +62,10 @@ def _interpreter(text: str) -> Build:
     return Build(found.executable, found.series, found.label)
 
 
-def laid_over(text: str | None, option: str) -> tuple[str, ...]:
+def laid_over(items: Sequence[str], option: str) -> tuple[str, ...]:
     """Of WITH, or of what follows a row's name: paths are from the checkout on. Raises ConfigError."""
     try:
-        return overlay_items(text or "", CHECKOUT)
+        return overlay_items(items, CHECKOUT)
     except SetupError as error:
         raise ConfigError(f"{option}: {error.reason}") from None
 
@@ -73,7 +73,7 @@ def laid_over(text: str | None, option: str) -> tuple[str, ...]:
 def row_and_overlay(text: str) -> tuple[str, tuple[str, ...]]:
     """Of a row as VARIANTS names it: "mt+dist/x.whl" is row mt with that laid over. Raises ConfigError."""
     name, *own = text.split("+")
-    return name, laid_over(" ".join(own), f"VARIANTS, {text}")
+    return name, laid_over(own, f"VARIANTS, {text}")
 
 
 def label_of(variant: str, own: Sequence[str], build: Build) -> str:

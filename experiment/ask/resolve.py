@@ -46,6 +46,14 @@ class Resolved:
     timing: str
     rows: tuple[Row, ...]
 
+    @property
+    def row(self) -> Row:
+        """The only one. Raises ConfigError where there are several."""
+        row, *others = self.rows
+        if others:
+            raise ConfigError(f"expected one row on one interpreter, got {row.label}, {others[0].label} …")
+        return row
+
 
 def resolve(config: Config, ask: Ask) -> Resolved:
     """Look every name up, fill in what was not said, and deal out the cores.
@@ -106,7 +114,7 @@ def resolve(config: Config, ask: Ask) -> Resolved:
 def _built(config: Config, ask: Ask, variants: tuple[str, ...]) -> list[tuple[str, Build, str]]:
     """Rows × interpreters: the row's name, its build, and its label. A foreign row has neither, and stands once."""
     pythons = interpreters(ask.pythons)
-    for_all = laid_over(" ".join(ask.overlay or ()), "WITH")
+    for_all = laid_over(ask.overlay or (), "WITH")
     found = []
     for text in variants:
         variant, own = row_and_overlay(text)
@@ -121,9 +129,7 @@ def _built(config: Config, ask: Ask, variants: tuple[str, ...]) -> list[tuple[st
 
 def resolve_one(config: Config, ask: Ask) -> Plan:
     """The plan of an ask for one variant at one shape. Raises as `resolve` does."""
-    row, *others = resolve(config, ask).rows
-    if others:
-        raise ConfigError(f"expected one row on one interpreter, got {row.label}, {others[0].label} …")
+    row = resolve(config, ask).row
     if row.plan is None:
         raise ShapeRefused(row.refused or f"{row.label} cannot run")
     return row.plan

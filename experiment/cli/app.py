@@ -16,7 +16,7 @@ import typer
 import typer.exceptions
 
 from experiment import options
-from experiment.ask import Ask, ConfigError, Plan, laid_over, load_config, names, one, resolve_one
+from experiment.ask import Ask, ConfigError, Plan, load_config, names, one, resolve_one, words
 from experiment.cli import campaigns
 from experiment.cli.exits import BAD_INPUT, CRASH, INTERRUPTED, Stop
 from experiment.host import ShapeRefused
@@ -71,7 +71,7 @@ def conformance(
         target=target,
         infer_port=infer_port,
         pythons=names(pythons),
-        overlay=laid_over(with_, "WITH") or None,
+        overlay=words(with_),
         keep_env=names(keep_env),
     )
     plan = resolve_one(load_config(), ask)

@@ -13,12 +13,12 @@ from experiment.ask import (
     ConfigError,
     ask_to_reproduce,
     asked,
-    laid_over,
     load_config,
     names,
     numbers,
     one,
     shapes,
+    words,
 )
 from experiment.cli.exits import ALL_INVALID, CRASH, Stop
 from experiment.cli.plans import announce_time, show_plan
@@ -61,7 +61,7 @@ def experiment(
         receive=receive,
         infer_port=infer_port,
         pythons=names(pythons),
-        overlay=laid_over(with_, "WITH") or None,
+        overlay=words(with_),
         keep_env=names(keep_env),
     )
     _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
@@ -95,7 +95,7 @@ def ladder(
         receive=receive,
         infer_port=infer_port,
         pythons=names(pythons),
-        overlay=laid_over(with_, "WITH") or None,
+        overlay=words(with_),
         keep_env=names(keep_env),
     )
     _carry_out(load_config(), ask, results, resume, dry_run=dry_run)
@@ -142,7 +142,7 @@ def compare(
         harness=harness,
         receive=receive,
         pythons=names(pythons),
-        overlay=laid_over(with_, "WITH") or None,
+        overlay=words(with_),
         keep_env=names(keep_env),
     )
     _carry_out(config, ask, results, resume, dry_run=dry_run)

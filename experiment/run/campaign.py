@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiment.ask import Ask, Config, ConfigError, Resolved, Row, resolve
+from experiment.ask import Ask, Config, Resolved, Row, resolve
 from experiment.search import Search
 
 CONFORMANCE_S = 45.0
@@ -32,10 +32,7 @@ class Campaign:
     @property
     def row(self) -> Row:
         """The only one. Raises ConfigError where there are several."""
-        row, *others = self.rows
-        if others:
-            raise ConfigError(f"expected one row on one interpreter, got {row.label}, {others[0].label} …")
-        return row
+        return self.resolved.row
 
     @property
     def name(self) -> str:

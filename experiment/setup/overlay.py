@@ -6,7 +6,7 @@ An overlay is what it holds, not what it is called: a wheel that was built again
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from experiment.setup.failures import SetupError
@@ -16,12 +16,12 @@ _MADE_BY_BUILDING = re.compile(r"\..*|__pycache__|build|dist|target|.*\.egg-info
 _HASH_DIGITS = 12
 
 
-def items(text: str, folder: Path) -> tuple[str, ...]:
-    """As typed, blanks between: "dist/x-1.0-….whl uvloop==0.24.0b1 ../granian"; paths made absolute, from `folder` on.
+def items(typed: Iterable[str], folder: Path) -> tuple[str, ...]:
+    """As typed: dist/x-1.0-….whl, uvloop==0.24.0b1, ../granian; paths made absolute, from `folder` on.
 
     Raises SetupError for a path where nothing is.
     """
-    return tuple(_absolute(item, folder) for item in text.split())
+    return tuple(_absolute(item, folder) for item in typed)
 
 
 def _absolute(item: str, folder: Path) -> str:

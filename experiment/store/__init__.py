@@ -5,7 +5,7 @@ from experiment.store.folders import PointFolder, RunFolder
 from experiment.store.listing import RUN_HEADINGS, prunable, prune, run_lines
 from experiment.store.merge import compared, contract_of, differences, facts_of, kept_environment
 from experiment.store.points import Load, Percentiles, Point
-from experiment.store.runs import StoredRow, StoredRun, read_run, run_paths, runs
+from experiment.store.runs import StoredRow, StoredRun, interpreter_label, read_run, run_paths, runs
 
 __all__ = [
     "RUN_HEADINGS",
@@ -21,6 +21,7 @@ __all__ = [
     "differences",
     "facts_of",
     "identity",
+    "interpreter_label",
     "kept_environment",
     "machine_kept",
     "prunable",

@@ -55,15 +55,15 @@ def machine_kept(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _interpreter(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if facts is None:
-        return None
-    marks = {"marks": facts["marks"]} if facts.get("marks") else {}
-    return {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")} | marks | identity(facts)
+    return (
+        None if facts is None else {key: facts.get(key) for key in (*_INTERPRETER_KEYS, "packages")} | identity(facts)
+    )
 
 
 def identity(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What tells an interpreter and its packages from others of the same versions; nothing of it in an older run."""
-    return {key: facts[key] for key in (*IDENTITY, "package_contents") if key in facts}
+    marks = {"marks": facts["marks"]} if facts.get("marks") else {}
+    return {key: facts[key] for key in (*IDENTITY, "package_contents") if key in facts} | marks
 
 
 def _point(point: Mapping[str, Any]) -> dict[str, Any]:

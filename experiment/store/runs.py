@@ -46,9 +46,12 @@ class StoredRow:
     def interpreter(self) -> str:
         """As found, for a table."""
         facts = self.facts.get("interpreter")
-        if facts is None:
-            return "–"
-        return f"{facts.get('tag') or facts['version']} {facts.get('marks') or ''}".strip()
+        return "–" if facts is None else interpreter_label(facts)
+
+
+def interpreter_label(facts: Mapping[str, Any]) -> str:
+    """What an interpreter is, from its facts: "3.15.2t", "3.16.0a2+t main@1a2b3c4 jit"."""
+    return f"{facts.get('tag') or facts['version']} {facts.get('marks') or ''}".strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def bisect(
         asked = Asked(package, oldest, newest, names(pythons), cell, cost, variant)
     with Display() as display:
         question = pose(config, asked, display.note)
-        point_s = 0.0 if cost is None else cost_plan(config, question, question.candidates[0]).point_s
+        point_s = 0.0 if question.cost is None else cost_plan(config, question, question.candidates[0]).point_s
         display.note(question.announce(point_s))
         if dry_run:
             return

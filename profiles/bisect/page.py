@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiment.report import markdown
+from experiment.store import interpreter_label
 from profiles.bisect.run import seen
 
 HEADINGS = ("candidate", "interpreter", "decision", "seen")
@@ -28,7 +29,7 @@ def lines(evidence: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _interpreter(one: Mapping[str, Any]) -> str:
-    return "–" if one["interpreter"] is None else f"{one['interpreter']['tag']} {one['interpreter'].get('marks') or ''}"
+    return "–" if one["interpreter"] is None else interpreter_label(one["interpreter"])
 
 
 def answer(evidence: Mapping[str, Any]) -> str:

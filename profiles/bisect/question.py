@@ -1,7 +1,7 @@
 """What a bisection asks: its candidates in order, and by what each is decided. Looks names and versions up."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiment.ask import Bisect, Build, Cell, Config, ConfigError, Variant, interpreters, unique
@@ -9,9 +9,8 @@ from experiment.setup import ensure, published
 from profiles.bisect.halving import decisions
 from profiles.bisect.sequential import CostTest, StallTest
 from profiles.cliff.reproducer.lost_wakeup import STALLS_PER_FRAME
+from profiles.cliff.run import FRAMES_PER_S
 
-FRAMES_PER_S = 8000.0
-"""About what four clients send to a cell on two cores: for announcing only."""
 INSTALL_S = 10.0
 
 
@@ -125,8 +124,7 @@ def pose(config: Config, asked: Asked, report: Callable[[str], None]) -> Questio
         report(f"asking the index for versions of {asked.package} from {oldest} to {newest}")
         versions = published(python, asked.package, oldest, newest, report)
         candidates = tuple(
-            Candidate(version, Build(build.python, build.series, build.label, (f"{asked.package}=={version}",)))
-            for version in versions
+            Candidate(version, replace(build, overlay=(f"{asked.package}=={version}",))) for version in versions
         )
     stalls = StallTest(STALLS_PER_FRAME, settings.fraction * STALLS_PER_FRAME, settings.error)
     cost = None

@@ -3,6 +3,7 @@
 results/<date>-bisect-…/bisect.json holds every frame and point that a decision rests on, so that it can be resumed.
 """
 
+import json
 import time
 from dataclasses import asdict
 from datetime import datetime
@@ -20,11 +21,10 @@ from experiment.store import RunFolder
 from profiles.bisect.halving import Change, Nothing, following
 from profiles.bisect.question import Candidate, Question
 from profiles.cliff.hunt import ServerGone
-from profiles.cliff.run import hunt_turn
+from profiles.cliff.run import OVERHEAD_S, hunt_turn
 from profiles.runs import begun, interpreter_kept, refusal
 
 EVIDENCE = "bisect.json"
-START_S = 3.0
 
 
 def cost_plan(config: Config, question: Question, candidate: Candidate) -> Plan:
@@ -97,17 +97,11 @@ def _taken_up(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
     evidence = read_json(folder / EVIDENCE)
     if evidence is None:
         raise ConfigError(f"RESUME: expected the folder of a bisection, with its {EVIDENCE}, got {folder}")
-    unlike = [key for key in ("asked", "candidates", "settings") if evidence[key] != _plain(asked[key])]
+    plain = json.loads(json.dumps(asked))  # as it is read back
+    unlike = [key for key in ("asked", "candidates", "settings") if evidence[key] != plain[key]]
     if unlike:
         raise ConfigError(f"RESUME: {folder} was asked something else: {', '.join(unlike)}")
     return evidence
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 class _Seeker:
@@ -163,7 +157,7 @@ class _Seeker:
         def enough(frames: int, stalls: int) -> bool:
             return test.decide(kept["stalls"] + stalls, kept["frames"] + frames) is not None
 
-        with self._display.stage(f"{candidate.label} ({self._left()})", most_s + START_S) as stage:
+        with self._display.stage(f"{candidate.label} ({self._left()})", most_s + OVERHEAD_S) as stage:
             turn = await hunt_turn(
                 self._run,
                 cell,

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,15 +84,6 @@ class _Children:
                 words = log.read_text(errors="replace").strip().splitlines()[-3:]
                 failed[log] = f"{log.stem} ended with status {child.returncode}: {' '.join(words) or 'silent'}"
         return failed
-
-
-def _thread_names(pid: int) -> dict[int, str]:
-    """The kernel's, by number."""
-    names = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):  # it has ended meanwhile
-            names[int(task.name)] = (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    return names
 
 
 def _with_failed(facts: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
@@ -205,14 +195,15 @@ class Sampling:
                 self._children.start(argv, part.with_suffix(".log"))
 
     async def stop(self) -> dict[str, Any]:
-        names = {pid: _thread_names(pid) for pid, _, _ in self._parts}
+        threads = thread_times(pid for pid, _, _ in self._parts)
+        names = {int(number.partition("/")[2]): thread.name for number, thread in threads.items()}
         failed = await self._children.stop()
         texts = dict.fromkeys(self._files, "")
         sampled = set()
         for pid, mode, part in self._parts:
             log = part.with_suffix(".log")
             if part.exists():
-                texts[mode] += format_collapsed(from_cpython(part.read_text(encoding="utf-8"), names[pid]))
+                texts[mode] += format_collapsed(from_cpython(part.read_text(encoding="utf-8"), names))
                 sampled.add(pid)
                 part.unlink()
                 log.unlink()

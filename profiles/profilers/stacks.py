@@ -70,19 +70,24 @@ def disagreements(
 
 def _own_shares(stacks: Mapping[Stack, int]) -> dict[str, float]:
     shares: Counter[str] = Counter()
-    total = sum(stacks.values()) or 1
-    for stack, weight in stacks.items():
-        name = stack[-1] if len(stack) > 1 else NATIVE
+    own = _own(stacks)
+    for name, weight in own.items():
         function, opening, file = name.partition(" (")
         shares[f"{function}{opening}{file.rpartition('/')[2]}"] += weight
-    return {name: weight / total for name, weight in shares.items()}
+    return {name: weight / (own.total() or 1) for name, weight in shares.items()}
+
+
+def _own(stacks: Mapping[Stack, int]) -> Counter[str]:
+    """Weights of innermost frames; threads in no Python function count as one."""
+    own: Counter[str] = Counter()
+    for stack, weight in stacks.items():
+        own[stack[-1] if len(stack) > 1 else NATIVE] += weight
+    return own
 
 
 def hottest(stacks: Mapping[Stack, int], most: int = 10) -> list[tuple[str, float]]:
     """Innermost frames by their own share of all weight, largest first; threads in no Python function count as one."""
-    own: Counter[str] = Counter()
-    for stack, weight in stacks.items():
-        own[stack[-1] if len(stack) > 1 else NATIVE] += weight
+    own = _own(stacks)
     total = own.total() or 1
     return [(name, weight / total) for name, weight in own.most_common(most)]
 

@@ -21,7 +21,7 @@ def test_paths_are_made_absolute_and_requirements_left(tmp_path: Path, source: P
     wheel = tmp_path / "dist" / "granian-2.9.0.dev1-cp314-cp314t-linux.whl"
     wheel.parent.mkdir()
     wheel.write_bytes(b"x")
-    found = items(f"dist/{wheel.name}  uvloop==0.24.0b1 {source} ./granian", tmp_path)
+    found = items((f"dist/{wheel.name}", "uvloop==0.24.0b1", str(source), "./granian"), tmp_path)
     assert found == (str(wheel), "uvloop==0.24.0b1", str(source), str(source))
     assert [label(item) for item in found[:3]] == ["granian-2.9.0.dev1", "uvloop==0.24.0b1", "granian/"]
     assert not needs_building(found[:2])
@@ -32,7 +32,7 @@ def test_paths_are_made_absolute_and_requirements_left(tmp_path: Path, source: P
 def test_a_path_with_nothing_to_install_says_so(tmp_path: Path, item: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SetupError, match=r"expected a wheel, or a source folder with a pyproject\.toml"):
-        items(item, tmp_path)
+        items([item], tmp_path)
 
 
 def test_a_fingerprint_changes_with_what_is_in_it_and_with_nothing_else(source: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_wheel_of_ones_own_is_laid_over_and_says_where_it_came_from(
     with zipfile.ZipFile(locked) as theirs, zipfile.ZipFile(wheel, "w") as ours:
         for name in theirs.namelist():
             ours.writestr(name.replace("1.0", "1.1"), theirs.read(name).decode().replace("1.0", "1.1"))
-    overlay = items(f"own/{wheel.name}", tmp_path)
+    overlay = items([f"own/{wheel.name}"], tmp_path)
     over = ensure("gil", HERE, overlay=overlay, report=print, places=places)
     plain = ensure("gil", HERE, report=print, places=places)
     found = {made.python: contents(made.python) for made in (over, plain)}
