@@ -16,7 +16,7 @@ options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA INS
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-VERBS := experiment ladder compare reproduce bench conformance profile soak faults overload cliff bisect collector results \
+VERBS := experiment ladder compare reproduce bench conformance profile soak faults overload cliff bisect collector sharing results \
 	report notebooks help test test-all check doctor lock clean
 .PHONY: $(VERBS)
 
@@ -49,7 +49,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile soak faul
 #: TO           the newest of them
 #: CELL         of [cliff.cells]: the server that stalls or does not (2.7.4)
 #: COST         instead of stalls, the ratio of costs to tell from 1: 1.05
-#: SETS         some of collector's sets, as its DRY_RUN names them, or reproducer: builds,stacks
+#: SETS         some of collector's or sharing's sets, as DRY_RUN names them: builds,stacks; drain-threads
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
 #: PYTHON       CPython >= 3.11 to start set-up with (python3)
@@ -123,6 +123,10 @@ bisect: ## which release of a package, or which interpreter, changed it: stalls,
 collector.takes := SETS RESULTS DRY_RUN
 collector: ## what is left between gil and mt on one core: who frees what, and tails
 	@$(LAB) profiles -- -m profiles collector $(options)
+
+sharing.takes := SETS PYTHONS RESULTS DRY_RUN
+sharing: ## what threads of one process share: loops side by side, as threads and as processes
+	@$(LAB) profiles -- -m profiles sharing $(options)
 
 #= read
 

@@ -234,6 +234,29 @@ def overload(
 
 
 @app.command()
+def sharing(
+    sets: Annotated[str | None, typer.Option(help="Some of its hosts: threads,drain-threads (SETS).")] = None,
+    pythons: options.Pythons = None,
+    results: options.Results = options.RESULTS,
+    dry_run: options.DryRun = False,
+) -> None:
+    """What do threads of one process share? Loops side by side, as threads and as processes, on two CPUs."""
+    from profiles.sharing.page import HEADINGS, lines
+    from profiles.sharing.run import EVIDENCE, announce, run_sharing, sharing_of
+
+    config = load_config()
+    if dry_run:
+        print(announce(sharing_of(config), len(names(pythons) or ("",))))
+        return
+    with Display() as display:
+        folder = anyio.run(run_sharing, config, names(sets) or (), names(pythons) or (), results, display)
+    evidence = read_json(folder.path / EVIDENCE)
+    assert evidence is not None
+    report_console().print(lines_table("loops side by side", HEADINGS, lines(evidence)))
+    print(f"RESULT {folder.path}")
+
+
+@app.command()
 def publish_survival(
     run: Annotated[
         list[Path] | None, typer.Option(help="Folder of a finished `make faults`; of several, all rows.")

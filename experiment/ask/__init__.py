@@ -7,7 +7,7 @@ from experiment.ask.plan import BEFORE_AND_AFTER_S, Address, Plan
 from experiment.ask.reproduce import SHAPES, STAND_INS, ask_to_reproduce, shapes
 from experiment.ask.resolve import Resolved, Row, resolve, resolve_one
 from experiment.ask.schema import Config, ConfigError, Foreign, Harness, Ladder, Receive, Slo, Variant
-from experiment.ask.studies import Bisect, Cell, Cliff, CliffPoint, Collector, Faults, Overload
+from experiment.ask.studies import Bisect, Cell, Cliff, CliffPoint, Collector, Faults, Overload, Sharing, SharingHost
 from experiment.ask.table import SERIES
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "Receive",
     "Resolved",
     "Row",
+    "Sharing",
+    "SharingHost",
     "Slo",
     "Variant",
     "ask_to_reproduce",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
-from experiment.ask.studies import Bisect, Cliff, Collector, Faults, Overload
+from experiment.ask.studies import Bisect, Cliff, Collector, Faults, Overload, Sharing
 from experiment.ask.table import Count, Positive, Series, Table
 
 T = TypeVar("T")
@@ -276,6 +276,7 @@ class Config(Table):
     cliff: Cliff | None = None
     bisect: Bisect | None = None
     collector: Collector | None = None
+    sharing: Sharing | None = None
     faults: Faults | None = None
     overload: Overload | None = None
 

@@ -121,3 +121,27 @@ class Overload(Table):
     rounds: Count
     shapes: Annotated[dict[str, str], Field(min_length=1)]
     """By row."""
+
+
+class SharingHost(Table):
+    """A host whose loops `make sharing` puts side by side: `experiment.bench.side_by_side`."""
+
+    row: str
+    """Whose interpreter and packages it has."""
+    program: Literal["core", "picows_loops", "drain"]
+    loop: Literal["asyncio", "uvloop"] = "asyncio"
+    transport: Literal["h1", "h2"] = "h1"
+    sessions: Count
+    """Of each loop; the core has none, and runs as fast as it goes."""
+    steps: list[Literal["settings", "host", "gateway", "client", "anyio", "asyncio"]]
+    """What each thread gets its own copy of, one after the other."""
+    shares_clock: bool = False
+    """Whether one more shared object is put into each frame's path, too."""
+
+
+class Sharing(Table):
+    """`make sharing`: layouts in turn, a window each."""
+
+    window_s: Positive
+    rounds: Count
+    hosts: Annotated[dict[str, SharingHost], Field(min_length=1)]

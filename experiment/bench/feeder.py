@@ -1,7 +1,7 @@
-"""The other side of a draining gateway: its clients and its inference server, in a process of their own.
+"""The other side of a gateway: its clients and its inference server, in a process of their own.
 
-Clients send a frame every 20 ms and read nothing; POSTs are answered after 80 ms. Standard library only: it runs on the
-interpreter whose gateway it feeds.
+Clients send a frame every 20 ms and read nothing; POSTs are answered after 80 ms. It runs on the interpreter whose
+gateway it feeds: the standard library alone, and for HTTP/2 the hpack that such a gateway has, too.
 """
 
 import multiprocessing
@@ -10,10 +10,12 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
 LOOPBACK = "127.0.0.1"
 FRAME = b"\x82\xfe\x02\x80" + b"mask" + bytes(640)
@@ -40,6 +42,10 @@ class Feeder:
     inference_port: int
     _pipe: Connection
 
+    def begin(self) -> None:
+        """The gateway listens: connect, and send."""
+        self._pipe.send(None)
+
     def answered(self) -> int:
         """POSTs answered so far: each is one session-second."""
         self._pipe.send(None)
@@ -57,26 +63,42 @@ def feeding(gateway_port: int, sessions: int) -> Iterator[Feeder]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise OSError(f"expected two cores, one for the gateway and one for its clients; this process may use {cores}")
+    with feeding_from(cores[0], gateway_port, sessions) as feeder:
+        feeder.begin()
+        os.sched_setaffinity(0, {cores[-1]})
+        try:
+            yield feeder
+        finally:
+            os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def feeding_from(cpu: int, gateway_port: int, sessions: int, transport: str = "h1") -> Iterator[Feeder]:
+    """A feeder on one CPU, which begins when it is told to. To be had before there are threads: it is a fork."""
     inference = socket.create_server((LOOPBACK, 0), backlog=_BACKLOG)
     ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("fork")
-    child = context.Process(target=_feed, args=(theirs, inference, gateway_port, sessions, cores[0]), daemon=True)
+    arguments = (theirs, inference, gateway_port, sessions, cpu, transport)
+    child = multiprocessing.get_context("fork").Process(target=_feed, args=arguments, daemon=True)
     child.start()
-    os.sched_setaffinity(0, {cores[-1]})
     try:
         yield Feeder(inference.getsockname()[1], ours)
     finally:
-        os.sched_setaffinity(0, cores)
         child.kill()
         child.join()
         inference.close()
 
 
-def _feed(pipe: Connection, inference: socket.socket, gateway_port: int, sessions: int, cpu: int) -> None:
+def _feed(
+    pipe: Connection, inference: socket.socket, gateway_port: int, sessions: int, cpu: int, transport: str
+) -> None:
     os.sched_setaffinity(0, {cpu})
+    server = H2InferenceServer(inference) if transport == "h2" else InferenceServer(inference)
+    while not pipe.poll(_SLOT_S):
+        server.serve(time.monotonic())  # a gateway connects before it listens
+    pipe.recv()
     clients = [connect_client(gateway_port) for _ in range(sessions)]
     slots = [[sock.send for sock in clients[slot::_SLOTS]] for slot in range(_SLOTS)]
-    server, begin_s, index = InferenceServer(inference), time.monotonic(), 0
+    begin_s, index = time.monotonic(), 0
     while True:
         for send in slots[index % _SLOTS]:
             send(FRAME)
@@ -108,7 +130,7 @@ class InferenceServer:
         self._by_fd: dict[int, socket.socket] = {}
         self._owed: dict[int, int] = {}
         self._answers: dict[int, bytes] = {}
-        self._due: deque[tuple[float, socket.socket, bytes]] = deque()
+        self._due: deque[tuple[float, Callable[[], Any]]] = deque()
 
     def serve(self, now_s: float) -> None:
         """Take what has come, and answer what is due."""
@@ -121,15 +143,18 @@ class InferenceServer:
             else:
                 self._take(fd, self._by_fd[fd].recv(1 << 20), now_s)
         while self._due and self._due[0][0] <= now_s:
-            _, sock, answer = self._due.popleft()
-            sock.send(answer)
+            _, answer = self._due.popleft()
+            answer()
             self.answered += 1
 
     def _take(self, fd: int, data: bytes, now_s: float) -> None:
-        if not data:
+        if data:
+            self._hear(fd, data, now_s)
+        else:
             self._epoll.unregister(fd)
             self._by_fd.pop(fd).close()
-            return
+
+    def _hear(self, fd: int, data: bytes, now_s: float) -> None:
         owed = self._owed.pop(fd, 0)
         if not owed:  # a request begins; its head comes in one piece
             head, _, data = data.partition(b"\r\n\r\n")
@@ -139,9 +164,40 @@ class InferenceServer:
         if owed:
             self._owed[fd] = owed
         else:
-            self._due.append((now_s + _SERVICE_S, self._by_fd[fd], self._answers[fd]))
+            self._due.append((now_s + _SERVICE_S, partial(self._by_fd[fd].send, self._answers[fd])))
 
     @staticmethod
     def _answer(length: int) -> bytes:
-        body = _ANSWER % (length * 2, length)
+        body = _body(length)
         return _HEAD % len(body) + body
+
+
+def _body(length: int) -> bytes:
+    return _ANSWER % (length * 2, length)
+
+
+class H2InferenceServer(InferenceServer):
+    """The same over HTTP/2, by the simulator's protocol."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        super().__init__(listener)
+        self._h2: dict[int, Any] = {}
+
+    def _hear(self, fd: int, data: bytes, now_s: float) -> None:
+        from simulator.wire.http2 import PREFACE, Asked, Connection2
+
+        if fd not in self._h2:
+            self._h2[fd] = Connection2()
+            data = data.removeprefix(PREFACE)  # it comes in one piece
+        h2 = self._h2[fd]
+        for event in h2.receive(data):
+            if isinstance(event, Asked):
+                answer = partial(self._say, fd, event.stream, _body(len(event.request.body)))
+                self._due.append((now_s + _SERVICE_S, answer))
+        if out := h2.take():
+            self._by_fd[fd].send(out)
+
+    def _say(self, fd: int, stream: int, body: bytes) -> None:
+        h2 = self._h2[fd]
+        h2.answer(stream, 200, body, len(body))
+        self._by_fd[fd].send(h2.take())

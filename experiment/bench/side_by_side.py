@@ -1,0 +1,279 @@
+"""Serving loops side by side in one process, each in a thread and on a CPU of its own, and what a session-second costs.
+
+    python -m experiment.bench.side_by_side --host picows_loops --transport h2 --cpus 0,1 --sessions 300
+
+Each loop has a listening socket, clients and an inference server (`feeder`, on the loop's CPU) of its own, so that the
+loops share nothing but the process. `--own` takes away from that, too. Prints a line of JSON on the measured window:
+
+    {"gil", "wall_s", "collections_s", "loops": [{"cpu_us", "session_seconds", "waits", "preempted", "run_wait_us"}]}
+
+`cpu_us` is the serving thread's own. Host `core` has no sockets: the session core alone, as fast as it goes.
+"""
+
+import argparse
+import gc
+import importlib
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from experiment.bench.feeder import LOOPBACK, Feeder, feeding_from
+from variants.shared.build import gil_enabled, running
+
+MODULES = {
+    "host": ("variants", "experiment"),
+    "gateway": ("gateway", "variants"),
+    "client": ("h2", "hpack", "hyperframe", "aiohttp", "variants"),
+    "anyio": ("anyio", "variants"),
+    "asyncio": ("asyncio", "anyio", "variants"),
+}
+"""What a thread can have its own copy of: these packages' modules, and so their classes, functions and constants. A
+package that refers to one of them is copied with it."""
+SETTINGS = "settings"
+OWN = (SETTINGS, *MODULES)
+CORE_BATCH = 200
+_HEALTHY = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+_START_LIMIT_S = 10.0
+_WARM_UP_S = 2.0
+
+
+@dataclass(slots=True)
+class Loop:
+    """One serving thread, and what it is asked for."""
+
+    number: int
+    cpu: int
+    listener: socket.socket | None
+    feeder: Feeder | None
+    thread: threading.Thread | None = None
+    served: int = 0
+    """Session-seconds of the core."""
+    failed: list[BaseException] = field(default_factory=list)
+
+    @property
+    def session_seconds(self) -> int:
+        """Since it began."""
+        return self.served if self.feeder is None else self.feeder.answered()
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiment.bench.side_by_side")
+    parser.add_argument("--host", choices=HOSTS, required=True)
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="of picows_loops")
+    parser.add_argument("--transport", choices=("h1", "h2"), default="h1", help="to the inference server")
+    parser.add_argument("--cpus", required=True, help="one for each loop")
+    parser.add_argument("--sessions", type=int, default=300, help="of each loop")
+    parser.add_argument("--own", default="", help=f"what each thread has its own of, some of {','.join(OWN)}")
+    parser.add_argument("--no-collector", action="store_true", help="never collect garbage")
+    parser.add_argument("--gil", action="store_true", help="expect the GIL to be on (PYTHON_GIL=1)")
+    parser.add_argument("--begin-s", type=float, help="when to measure, by the machine's monotonic clock (soon)")
+    parser.add_argument("--window-s", type=float, default=4.0, help="how long (default %(default)s)")
+    parser.add_argument("--share-clock", action="store_true", help="let all frames touch one more shared object")
+    given = parser.parse_args()
+    given.cpus = [int(cpu) for cpu in given.cpus.split(",")]
+    given.own = given.own.split(",") if given.own else []
+    if wrong := set(given.own) - set(OWN):
+        parser.error(f"--own: expected some of {', '.join(OWN)}; got {', '.join(sorted(wrong))}")
+    return given
+
+
+class _SharedClock:
+    """A clock that is a Python object: whoever asks it takes references to it."""
+
+    def now_s(self) -> float:
+        """Seconds."""
+        return time.perf_counter()
+
+
+def _share_clock() -> None:
+    """Let each frame of `picows_loops` ask one object of all threads for the time: a shared object in its path."""
+    module = importlib.import_module("variants.picows_loops.connection")
+    module.monotonic = _SharedClock().now_s  # type: ignore[attr-defined]
+
+
+def _core(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+    bench = importlib.import_module("experiment.bench.core")
+    while True:
+        bench.time_session_seconds(CORE_BATCH)
+        loop.served += CORE_BATCH
+
+
+def _options(given: argparse.Namespace, loop: Loop) -> Any:
+    assert loop.listener is not None
+    assert loop.feeder is not None
+    module = importlib.import_module("variants.shared.options")
+    port = loop.listener.getsockname()[1]
+    url = f"http://{LOOPBACK}:{loop.feeder.inference_port}"
+    return module.HostOptions(port, url, loop=given.loop, loops=len(given.cpus), transport=given.transport)
+
+
+def _settings(shared: dict[str, Any], own: list[str]) -> Any:
+    make = importlib.import_module("gateway").SessionSettings
+    return make() if own else shared.setdefault(SETTINGS, make())
+
+
+def _tallies(shared: dict[str, Any], given: argparse.Namespace) -> Any:
+    module = importlib.import_module("variants.shared.metrics")
+    if given.own:
+        return module.Tallies.create(1)
+    return shared.setdefault("tallies", module.Tallies.create(len(given.cpus)))
+
+
+def _picows_loops(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+    module: Any = importlib.import_module("variants.picows_loops.loops")
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+    options, settings, tallies = _options(given, loop), _settings(shared, given.own), _tallies(shared, given)
+    if given.gil:
+        module.require_interpreter = lambda _: None  # it would refuse to serve with one
+    module.LoopThread(loop.number, options, settings, tallies, loop.listener, ended).run()
+    raise RuntimeError("it serves no more") from ended.get()
+
+
+def _drain(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+    module = importlib.import_module("variants.drain.loop")
+    options, settings, tallies = _options(given, loop), _settings(shared, given.own), _tallies(shared, given)
+    module.Loop(options, settings, tallies, loop.listener).run()
+
+
+HOSTS: dict[str, Callable[[argparse.Namespace, Loop, dict[str, Any]], None]] = {
+    "core": _core,
+    "picows_loops": _picows_loops,
+    "drain": _drain,
+}
+_HOST_MODULES = {
+    "core": "experiment.bench.core",
+    "picows_loops": "variants.picows_loops.loops",
+    "drain": "variants.drain.loop",
+}
+
+
+def _run(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+    """In the loop's thread. With modules of its own, it imports them: the objects are then its own, too."""
+    try:
+        tops = {top for name in given.own for top in MODULES.get(name, ())}
+        for name in [name for name in sys.modules if name.partition(".")[0] in tops]:
+            del sys.modules[name]
+        HOSTS[given.host](given, loop, shared)
+    except BaseException as error:
+        loop.failed.append(error)
+        raise
+
+
+def _start(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+    """Returns once it serves: only then may the next one look at `sys.modules`."""
+    loop.thread = threading.Thread(target=_run, args=(given, loop, shared), name=f"loop-{loop.number}", daemon=True)
+    loop.thread.start()
+    assert loop.thread.native_id is not None
+    os.sched_setaffinity(loop.thread.native_id, {loop.cpu})
+    if loop.listener is not None and loop.feeder is not None:
+        _wait_until_healthy(loop)
+        loop.feeder.begin()
+
+
+def _wait_until_healthy(loop: Loop) -> None:
+    assert loop.listener is not None
+    until_s = time.monotonic() + _START_LIMIT_S
+    while time.monotonic() < until_s and not loop.failed:
+        try:
+            with socket.create_connection((LOOPBACK, loop.listener.getsockname()[1]), timeout=1.0) as sock:
+                sock.sendall(_HEALTHY)
+                if sock.recv(1024):
+                    return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(f"loop {loop.number} does not serve: {loop.failed}")
+
+
+def _state(loop: Loop) -> dict[str, float]:
+    assert loop.thread is not None
+    assert loop.thread.ident is not None
+    if loop.failed:
+        raise loop.failed[0]
+    task = Path("/proc/self/task") / str(loop.thread.native_id)
+    status = dict(line.split(":\t", 1) for line in (task / "status").read_text(encoding="ascii").splitlines())
+    _, waited_ns, _ = (task / "schedstat").read_text(encoding="ascii").split()
+    return {
+        "cpu_us": time.clock_gettime_ns(time.pthread_getcpuclockid(loop.thread.ident)) / 1000,
+        "session_seconds": loop.session_seconds,
+        "waits": int(status["voluntary_ctxt_switches"]),
+        "preempted": int(status["nonvoluntary_ctxt_switches"]),
+        "run_wait_us": int(waited_ns) / 1000,
+    }
+
+
+def _measured(loops: list[Loop], window_s: float) -> dict[str, Any]:
+    began_s, collections_s = 0.0, 0.0
+
+    def on_collection(phase: str, _: dict[str, int]) -> None:
+        nonlocal began_s, collections_s
+        if phase == "start":
+            began_s = time.perf_counter()
+        else:
+            collections_s += time.perf_counter() - began_s
+
+    before, begin_s = [_state(loop) for loop in loops], time.monotonic()
+    gc.callbacks.append(on_collection)
+    time.sleep(window_s)
+    after, wall_s = [_state(loop) for loop in loops], time.monotonic() - begin_s
+    changes = [{key: b[key] - a[key] for key in a} for a, b in zip(before, after, strict=True)]
+    return {"gil": gil_enabled(), "wall_s": wall_s, "collections_s": collections_s, "loops": changes}
+
+
+def _listener(given: argparse.Namespace) -> socket.socket:
+    """A socket of the loop's own: bound, and for `drain` listening, as its host makes them."""
+    if given.host == "drain":
+        listen = importlib.import_module("variants.drain.loop").listen
+        options = importlib.import_module("variants.shared.options").HostOptions
+        return listen(options(0, ""))  # type: ignore[no-any-return]
+    return importlib.import_module("variants.picows_loops.loops").listen(LOOPBACK, 0, 1)[0]  # type: ignore[no-any-return]
+
+
+def main() -> int:
+    """Serve until standard input ends."""
+    given = arguments()
+    importlib.import_module(_HOST_MODULES[given.host])
+    with ExitStack() as stack:
+        loops = []
+        for number, cpu in enumerate(given.cpus):
+            listener = feeder = None
+            if given.host != "core":
+                listener = _listener(given)
+                port = listener.getsockname()[1]
+                feeder = stack.enter_context(feeding_from(cpu, port, given.sessions, given.transport))
+            loops.append(Loop(number, cpu, listener, feeder))
+        if given.share_clock:
+            _share_clock()
+        if given.no_collector:
+            gc.disable()
+        if given.host == "drain":
+            gc.freeze()  # as its host does
+        shared: dict[str, Any] = {}
+        for loop in loops:
+            _start(given, loop, shared)
+        ready_s = time.monotonic()
+        begin_s = ready_s + _WARM_UP_S if given.begin_s is None else given.begin_s
+        if ready_s > begin_s:
+            raise RuntimeError(f"expected to serve before the window begins, was {ready_s - begin_s:.1f} s late")
+        time.sleep(begin_s - ready_s)
+        if gil_enabled() != (given.gil or not running().endswith("t")):
+            raise RuntimeError(f"expected the GIL {'on' if given.gil else 'off'} on CPython {running()}, it is not")
+        print(json.dumps(_measured(loops, given.window_s)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        status = main()
+    finally:
+        sys.stdout.flush()
+    os._exit(status)

@@ -1,0 +1,53 @@
+"""The layouts that `make sharing` compares: so many processes of so many loops, and what each thread has of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STEPS = ("settings", "host", "gateway", "client", "anyio", "asyncio")
+"""What a thread is given its own copy of, one after the other; `experiment.bench.side_by_side` says what each is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the loops of a machine are put into processes. Always one loop for each of `loops` CPUs."""
+
+    name: str
+    about: str
+    processes: int = 1
+    loops: int = 2
+    """Of each process."""
+    options: tuple[str, ...] = ()
+    """Of `side_by_side`."""
+    gil: bool = False
+    """The same binary with PYTHON_GIL=1."""
+
+
+PROCESSES = Layout("processes", "a process for each loop: they share nothing", processes=2, loops=1)
+THREADS = Layout("threads", "a thread for each loop, as the row has it")
+ONE = Layout("one", "one loop alone, the other CPU idle", loops=1)
+AGAIN = " again"
+
+
+def layouts(steps: Sequence[str], *, shares_clock: bool) -> list[Layout]:
+    """All of a host, in the order in which a round measures them; those that end in “ again” are their own A/A."""
+    own = [
+        Layout(f"threads, own {name}", f"and each thread with its own {', '.join(steps[: place + 1])}",
+               options=("--own", ",".join(steps[: place + 1])))
+        for place, name in enumerate(steps)
+    ]  # fmt: skip
+    clock = [
+        Layout("processes, shared clock", "each frame asks a Python object for the time", 2, 1, ("--share-clock",)),
+        Layout("threads, shared clock", "all threads' frames ask the same one", 1, 2, ("--share-clock",)),
+    ]
+    return [
+        PROCESSES,
+        THREADS,
+        *own,
+        Layout(f"processes{AGAIN}", PROCESSES.about, 2, 1),
+        Layout(f"threads{AGAIN}", THREADS.about),
+        Layout("threads, no collector", "threads, and garbage is never collected", options=("--no-collector",)),
+        *(clock if shares_clock else ()),
+        Layout("processes, GIL", "processes, with PYTHON_GIL=1", 2, 1, ("--gil",), gil=True),
+        Layout("threads, GIL", "threads, with PYTHON_GIL=1", 1, 2, ("--gil",), gil=True),
+        ONE,
+    ]

@@ -1,0 +1,41 @@
+"""The evidence of `make sharing` as a table."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from profiles.sharing.layouts import PROCESSES, THREADS
+from profiles.sharing.ratios import by_round, ratio
+
+HEADINGS = ("loops", "layout", "µs per session-s", "÷ processes", "÷ threads", "waits per session-s", "busy")
+
+
+def layouts_of(run: Mapping[str, Any]) -> list[str]:
+    """The layouts of a run that were measured, in order."""
+    return list(dict.fromkeys(turn["layout"] for turn in run["turns"]))
+
+
+def lines(evidence: Mapping[str, Any]) -> list[list[str]]:
+    """A line for each layout of each run."""
+    found = []
+    for run in evidence["runs"]:
+        if run["refused"]:
+            found.append([run["label"], f"refused: {run['refused']}", "", "", "", "", ""])
+        found += [_line(run, layout) for layout in layouts_of(run)]
+    return found
+
+
+def _line(run: Mapping[str, Any], layout: str) -> list[str]:
+    turns: Sequence[Mapping[str, Any]] = run["turns"]
+    costs = by_round(turns, layout)
+    if not costs:
+        failed = next(turn["failed"] for turn in turns if turn["layout"] == layout)
+        return [run["label"], layout, f"failed: {failed[:60]}", "", "", "", ""]
+    ratios = [
+        "" if layout == base else str(ratio(costs, by_round(turns, base)) or "–")
+        for base in (PROCESSES.name, THREADS.name)
+    ]
+    waits = median(by_round(turns, layout, "waits_per_session_second").values())
+    busy = median(by_round(turns, layout, "busy").values())
+    cost = f"{median(costs.values()):.1f} ({min(costs.values()):.1f}–{max(costs.values()):.1f})"
+    return [run["label"], layout, cost, *ratios, f"{waits:.2f}", f"{busy:.0%}"]

@@ -1,0 +1,195 @@
+"""`make sharing`: loops side by side on two CPUs, layout after layout, round after round. Stored after each.
+
+results/<date>-sharing/sharing.json holds each window of each layout; `page` says what it means.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from experiment.ask import Ask, Config, ConfigError, Sharing, SharingHost, resolve_one
+from experiment.host import Command, Limits, Role, Run, ShapeRefused, clean_leftovers, usable_cpus
+from experiment.run import GIL_TURNED_ON, Display, Launch, prepare
+from experiment.setup import CHECKOUT, SetupError, write_json
+from experiment.store import RunFolder
+from profiles.runs import begun, refusal
+from profiles.sharing.layouts import Layout, layouts
+
+EVIDENCE = "sharing.json"
+CPUS = 2
+START_S = 4.0
+"""From starting a process to the window: imports, connections, and two seconds of warm-up."""
+END_S = 0.5
+_LATE_S = 10.0
+
+
+def sharing_of(config: Config) -> Sharing:
+    """Its table. Raises ConfigError where experiments.toml has none."""
+    if config.sharing is None:
+        raise ConfigError("experiments.toml: table [sharing] is missing")
+    return config.sharing
+
+
+def turn_s(sharing: Sharing) -> float:
+    """How long one layout takes, once."""
+    return START_S + sharing.window_s + END_S
+
+
+def of_host(host: SharingHost) -> list[Layout]:
+    """Its layouts, in order."""
+    return layouts(host.steps, shares_clock=host.shares_clock)
+
+
+def announce(sharing: Sharing, builds: int) -> str:
+    """How many windows, and how long they take."""
+    each = {name: len(of_host(host)) for name, host in sharing.hosts.items()}
+    total_s = builds * sharing.rounds * sum(each.values()) * turn_s(sharing)
+    named = ", ".join(f"{name} {count}" for name, count in each.items())
+    on = "" if builds == 1 else f" on each of {builds} interpreters"
+    return f"layouts {named}, {sharing.rounds} rounds{on}, {turn_s(sharing):g} s each: about {total_s / 60:.0f} min"
+
+
+async def run_sharing(
+    config: Config, names: Sequence[str], pythons: Sequence[str], results: Path, display: Display
+) -> RunFolder:
+    """Run the hosts of these names (all without any) on each of `pythons` (their rows' own without any).
+
+    Raises:
+        ConfigError: a host that is not known; no two CPUs.
+    """
+    sharing = sharing_of(config)
+    if wrong := [name for name in names if name not in sharing.hosts]:
+        raise ConfigError(f"SETS: expected some of {', '.join(sharing.hosts)}; got {', '.join(wrong)}")
+    hosts = {name: host for name, host in sharing.hosts.items() if not names or name in names}
+    sharing = sharing.model_copy(update={"hosts": hosts})
+    cpus = sorted(usable_cpus())[-CPUS:]
+    if len(cpus) < CPUS:
+        raise ShapeRefused(f"sharing: expected {CPUS} CPUs, a whole one for each loop; this process may use {cpus}")
+    display.note(announce(sharing, max(1, len(pythons))))
+    started = datetime.now().astimezone()
+    clean_leftovers(results)
+    runs: list[dict[str, Any]] = []
+    launches: list[tuple[dict[str, Any], SharingHost, Launch]] = []
+    for python in pythons or (None,):
+        for name, host in hosts.items():
+            kept: dict[str, Any] = {
+                "host": name,
+                "label": name,
+                "row": host.row,
+                "interpreter": None,
+                "refused": None,
+                "turns": [],
+            }
+            runs.append(kept)
+            try:
+                ask = Ask("sharing", (host.row,), pythons=None if python is None else (python,), receive="sender")
+                plan = resolve_one(config, ask)
+                kept["label"] = name + plan.name.removeprefix(host.row)
+                launch, kept["interpreter"] = await anyio.to_thread.run_sync(prepare, plan, display.note)
+            except (SetupError, ConfigError, ShapeRefused) as error:
+                kept["refused"] = refusal(str(kept["label"]), error, display)
+            else:
+                launches.append((kept, host, launch))
+    folder = RunFolder.create(results, "sharing", started)
+    async with Run(results) as run:
+        for note in run.environment.notes():
+            display.note(note)
+        evidence = {**begun(run, started), "settings": sharing.model_dump(), "cpus": cpus, "runs": runs}
+        write_json(folder.path / EVIDENCE, evidence)
+        ahead = [
+            (number, kept, host, launch, layout)
+            for number in range(1, sharing.rounds + 1)
+            for kept, host, launch in launches
+            for layout in of_host(host)
+            if not layout.gil or (launch.tag or "").endswith("t")
+        ]
+        for done, (number, kept, host, launch, layout) in enumerate(ahead):
+            left_s = (len(ahead) - done) * turn_s(sharing)
+            title = f"{kept['label']}, round {number}: {layout.name} (about {left_s / 60:.0f} min left)"
+            with display.stage(title, turn_s(sharing)) as stage:
+                stage.update(layout.about)
+                turn = await _turn(run, sharing, host, launch, layout, cpus, folder)
+            kept["turns"].append({"layout": layout.name, "round": number, **turn})
+            display.note(f"{kept['label']}, round {number}, {layout.name}: {_says(turn)}")
+            write_json(folder.path / EVIDENCE, evidence)
+        evidence["finished"] = True
+        write_json(folder.path / EVIDENCE, evidence)
+    return folder
+
+
+async def _turn(
+    run: Run,
+    sharing: Sharing,
+    host: SharingHost,
+    launch: Launch,
+    layout: Layout,
+    cpus: Sequence[int],
+    folder: RunFolder,
+) -> dict[str, Any]:
+    """One window of one layout: the sum of its processes."""
+    begin_s = time.monotonic() + START_S
+    roles: list[Role] = []
+    logs = [folder.path / f"process-{index}.log" for index in range(layout.processes)]
+    limits = Limits(frozenset(cpus))
+    try:
+        for index, log in enumerate(logs):
+            log.unlink(missing_ok=True)
+            mine = cpus[index * layout.loops : (index + 1) * layout.loops]
+            argv = _argv(sharing, host, launch, layout, mine, begin_s)
+            env = {"PYTHON_GIL": "1"} if layout.gil else {}
+            command = Command(argv, cwd=CHECKOUT, log=log, env=env)
+            roles.append(run.start(command, run.group(f"loops-{index}", limits)))
+        with anyio.move_on_after(turn_s(sharing) + _LATE_S):
+            for role, log in zip(roles, logs, strict=True):
+                ended = await role.wait()
+                if ended.status != 0:
+                    return {"failed": f"{log.name}: {ended}"}
+            return _sum([json.loads(log.read_text(encoding="utf-8").splitlines()[-1]) for log in logs])
+        return {"failed": f"expected an end within {turn_s(sharing) + _LATE_S:g} s"}
+    finally:
+        with anyio.CancelScope(shield=True):
+            for role in roles:
+                await role.stop(2.0)
+
+
+def _argv(
+    sharing: Sharing, host: SharingHost, launch: Launch, layout: Layout, cpus: Sequence[int], begin_s: float
+) -> list[str]:
+    program = [str(launch.python), "-m", "experiment.bench.side_by_side"]
+    if not layout.gil:
+        program[1:1] = ["-W", GIL_TURNED_ON]
+    options = ["--host", host.program, "--sessions", str(host.sessions), "--cpus", ",".join(map(str, cpus))]
+    options += ["--loop", host.loop, "--transport", host.transport]
+    return [*program, *options, *layout.options, "--begin-s", f"{begin_s:.3f}", "--window-s", f"{sharing.window_s:g}"]
+
+
+def _sum(processes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of all loops together: CPU and session-seconds, and what they waited for."""
+    loops = [loop for process in processes for loop in process["loops"]]
+    seconds = sum(loop["session_seconds"] for loop in loops)
+    if not seconds:
+        return {"failed": "no session-second was served"}
+    found: dict[str, Any] = {
+        "failed": None,
+        "gil": processes[0]["gil"],
+        "wall_s": round(processes[0]["wall_s"], 4),
+        "session_seconds": seconds,
+        "us_per_session_second": sum(loop["cpu_us"] for loop in loops) / seconds,
+        "collections_us_per_session_second": sum(each["collections_s"] for each in processes) * 1e6 / seconds,
+    }
+    for name in ("waits", "preempted", "run_wait_us"):
+        found[f"{name}_per_session_second"] = sum(loop[name] for loop in loops) / seconds
+    found["busy"] = sum(loop["cpu_us"] for loop in loops) / 1e6 / len(loops) / processes[0]["wall_s"]
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
+
+
+def _says(turn: Mapping[str, Any]) -> str:
+    if turn["failed"]:
+        return f"failed: {turn['failed']}"
+    return f"{turn['us_per_session_second']:.1f} µs per session-second, loops {turn['busy']:.0%} busy"
