@@ -120,7 +120,7 @@ bisect.needs = $(if $(PACKAGE)$(PYTHONS)$(RESUME),,PACKAGE=granian FROM=2.7.4 TO
 bisect: ## which release of a package, or which interpreter, changed it: stalls, or COST
 	@$(LAB) profiles -- -m profiles bisect $(options)
 
-collector.takes := SETS RESULTS DRY_RUN
+collector.takes := SETS PYTHONS RESULTS DRY_RUN
 collector: ## what is left between gil and mt on one core: who frees what, and tails
 	@$(LAB) profiles -- -m profiles collector $(options)
 

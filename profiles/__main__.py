@@ -162,6 +162,7 @@ def _run(
 def collector(
     results: options.Results = options.RESULTS,
     sets: Annotated[str | None, typer.Option(help="Some of its sets: reproducer,chain,… (SETS); all.")] = None,
+    pythons: options.Pythons = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """What is left between gil and mt on one core: the sets of experiments.toml, collections and threads watched."""
@@ -170,8 +171,10 @@ def collector(
     from profiles.collector.tables import SCREEN_HEADINGS, screen_lines
 
     config = load_config()
+    if pythons is not None and sets is None:
+        raise ConfigError("PYTHONS: expected SETS with it, as in SETS=builds: all sets would run on each interpreter")
     if sets is not None:
-        config = chosen(config, sets.split(","))
+        config = chosen(config, sets.split(","), names(pythons) or ())
     if dry_run:
         print(announce(config))
         return
@@ -328,6 +331,7 @@ def publish_collector(
     changed: Annotated[Path | None, typer.Option(help="Folder of a run with a changed Granian; see the page.")] = None,
     builds: Annotated[Path | None, typer.Option(help="Folder of `make collector SETS=builds`.")] = None,
     stacks: Annotated[Path | None, typer.Option(help="Folder of `make collector SETS=stacks,py-spy`.")] = None,
+    merging: Annotated[Path | None, typer.Option(help="The same of SETS=builds with a changed CPython.")] = None,
 ) -> None:
     """Keep the collector's evidence; write docs/findings/who-frees-it.md, its pictures and the README's line."""
     from experiment.report import put_in_readme
@@ -335,7 +339,7 @@ def publish_collector(
     from profiles.collector.figures import draw_all
     from profiles.collector.page import headline, page
 
-    written = keep(points, ceilings, changed, builds, stacks)
+    written = keep(points, ceilings, changed, builds, stacks, merging)
     published = read_evidence()
     evidence = published.points
     findings = CHECKOUT / "docs" / "findings"

@@ -77,6 +77,8 @@ class CollectorSet(Table):
     about: str
     rows: Annotated[list[str], Field(min_length=1)]
     """A row that stands here twice is measured twice: its difference from itself is the least that means something."""
+    pythons: list[str] = Field(default_factory=list)
+    """What each row runs on, one after the other, as PYTHONS names it; its own interpreter without."""
     sessions: Annotated[list[Count], Field(min_length=1)]
     rounds: Count = 1
     shape: str | None = None

@@ -14,7 +14,7 @@ FOLDER = Path("notebooks") / "findings" / "collector"
 EVIDENCE = "collector.json"
 """What `make collector` writes in its run's folder."""
 POINTS, CEILINGS, CHANGED = "points.json", "ceilings.json", "changed.json"
-BUILDS, STACKS = "builds.json", "stacks.json"
+BUILDS, STACKS, MERGING = "builds.json", "stacks.json", "merging.json"
 _LEFT_OUT = ("folder",)
 
 
@@ -45,6 +45,9 @@ class Published:
     """Of `make collector SETS=builds`: the same rows on another CPython."""
     stacks: Mapping[str, Any] | None = None
     """Of `make collector SETS=stacks,py-spy`: where the time goes."""
+    merging: Mapping[str, Any] | None = None
+    """Of `make collector SETS=builds` on a CPython that merges in place of a detached owner, and on the same one without
+    that."""
 
 
 def read_evidence(root: Path = CHECKOUT) -> Published:
@@ -55,8 +58,8 @@ def read_evidence(root: Path = CHECKOUT) -> Published:
         raise ConfigError(f"{FOLDER / POINTS}: expected the collector's evidence; `make collector`, then publish it")
     ceilings = folder / CEILINGS
     others = read_run(ceilings) if ceilings.exists() else None
-    changed, builds, stacks = (read_json(folder / name) for name in (CHANGED, BUILDS, STACKS))
-    return Published(points, others, changed, builds, stacks)
+    looked = (read_json(folder / name) for name in (CHANGED, BUILDS, STACKS, MERGING))
+    return Published(points, others, *looked)
 
 
 def keep(
@@ -65,12 +68,19 @@ def keep(
     changed: Path | None = None,
     builds: Path | None = None,
     stacks: Path | None = None,
+    merging: Path | None = None,
     root: Path = CHECKOUT,
 ) -> list[Path]:
     """Write compact evidence of finished runs: of `make collector`, and a comparison with ladders; see Published."""
     folder, written = root / FOLDER, []
     folder.mkdir(parents=True, exist_ok=True)
-    for run, name in ((points, POINTS), (changed, CHANGED), (builds, BUILDS), (stacks, STACKS)):
+    for run, name in (
+        (points, POINTS),
+        (changed, CHANGED),
+        (builds, BUILDS),
+        (stacks, STACKS),
+        (merging, MERGING),
+    ):
         if run is not None:
             evidence = read_json(run / EVIDENCE)
             if evidence is None or not evidence["finished"]:

@@ -15,6 +15,21 @@ from profiles.collector.evidence import Published
 
 Reproduced = Sequence[Mapping[str, Any]]
 
+MERGE_IN_ITS_PLACE = """\
+int expected = _Py_THREAD_DETACHED;
+if (_Py_atomic_compare_exchange_int(&tstate->base.state, &expected, _Py_THREAD_SUSPENDED)) {
+    Py_ssize_t refcount = _Py_ExplicitMergeRefcount(ob, -1);
+    _Py_atomic_store_int(&tstate->base.state, _Py_THREAD_DETACHED);
+    _PyParkingLot_UnparkAll(&tstate->base.state);
+    PyMutex_Unlock(&bucket->mutex);
+    if (refcount == 0) {
+        _Py_Dealloc(ob);
+    }
+    return;
+}
+"""
+"""What `make collector SETS=builds` was given a CPython with: the lines that it has more."""
+
 
 def headline(evidence: Evidence) -> str:
     """The README's line: one plain sentence with two figures."""
@@ -52,6 +67,8 @@ def page(published: Published, pictures: Sequence[str]) -> str:
         parts += ["### An owner that empties its queue", _changed(published.changed)]
     if published.builds is not None:
         parts += ["### The next CPython", _builds(published.builds)]
+    if published.merging is not None:
+        parts += ["### A CPython that merges in place of a detached owner", _merging(published.merging)]
     if published.ceilings is not None:
         parts += ["### Ceilings", _ceilings(published.ceilings)]
     parts += ["### What the collector leaves: one core, several threads", _threads(evidence, loads[-1])]
@@ -265,9 +282,27 @@ def _builds(evidence: Evidence) -> str:
         "`make collector SETS=builds`: two rows, each on two builds in turn "
         f"({', '.join(f'{row}: {tag}' for row, tag in tags.items())}), from wheels of the same releases."
     )
+    return f"{said}\n\n{_two_builds(evidence)}"
+
+
+def _merging(evidence: Evidence) -> str:
+    said = (
+        "CPython 3.14.7t, built twice from one checkout with the same options (no profile-guided optimisation): as it "
+        "is, and with the lines below in `_Py_brc_queue_object`, before it pushes onto the queue. Whoever queues an "
+        "object looks whether its owner is detached. A detached owner touches no reference count until it attaches "
+        "again, so it is held there, as stopping the world does, and the object is merged in its place, and freed at "
+        "once. Where the owner is attached, everything stays as it was. "
+        "`make collector SETS=builds PYTHONS=/a/build/bin/python3,/a/patched/build/bin/python3`:"
+    )
+    return "\n\n".join((said, f"```c\n{MERGE_IN_ITS_PLACE}```", _two_builds(evidence)))
+
+
+def _two_builds(evidence: Evidence) -> str:
+    """Rows that stand in twos: on one build, and on the other."""
+    rows_of = list(evidence["rows"])
     rows = markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "builds"))
-    pairs = _pairs(evidence, "builds", [("st-ft", "st-ft-3.15t"), ("mt", "mt-3.15t")])
-    return "\n\n".join((said, rows, "Round by round:", pairs))
+    pairs = _pairs(evidence, "builds", list(zip(rows_of[::2], rows_of[1::2], strict=False)))
+    return "\n\n".join((rows, "Round by round:", pairs))
 
 
 def _stacks(evidence: Evidence) -> str:

@@ -66,6 +66,8 @@ class Wanted:
 
     set: str
     row: str
+    python: str | None
+    """What it runs on, instead of its own interpreter."""
     again: int
     """0, or so many of the same row stand before it in its set."""
     round: int
@@ -79,7 +81,8 @@ class Wanted:
         """For a person."""
         how = "" if self.slice_ms is None else f", slices of {self.slice_ms:g} ms"
         again = " again" if self.again else ""
-        return f"{self.set}, round {self.round}: {self.row}{again}, {self.sessions} sessions{how}"
+        on = "" if self.python is None else f" on {self.python}"
+        return f"{self.set}, round {self.round}: {self.row}{on}{again}, {self.sessions} sessions{how}"
 
 
 def collector_of(config: Config) -> Collector:
@@ -89,13 +92,15 @@ def collector_of(config: Config) -> Collector:
     return config.collector
 
 
-def chosen(config: Config, sets: Sequence[str]) -> Config:
-    """The configuration with these of the collector's sets alone; "reproducer" is one of them. Raises ConfigError."""
+def chosen(config: Config, sets: Sequence[str], pythons: Sequence[str] = ()) -> Config:
+    """The configuration with these of the collector's sets alone, on these interpreters; "reproducer" is one of them.
+    Raises ConfigError."""
     collector = collector_of(config)
     known = [REPRODUCER_SET, *collector.sets]
     if wrong := [name for name in sets if name not in known]:
         raise ConfigError(f"sets: expected some of {', '.join(known)}; got {', '.join(wrong)}")
-    narrowed = {"sets": {name: one for name, one in collector.sets.items() if name in sets}}
+    on = {"pythons": list(pythons)} if pythons else {}
+    narrowed = {"sets": {name: one.model_copy(update=on) for name, one in collector.sets.items() if name in sets}}
     update = {**narrowed, "reproducer": REPRODUCER_SET in sets}
     return config.model_copy(update={"collector": collector.model_copy(update=update)})
 
@@ -109,7 +114,8 @@ def points(collector: Collector) -> Iterator[Wanted]:
                     for place, row in enumerate(one.rows):
                         again = one.rows[:place].count(row)
                         shape = one.shape or collector.shape
-                        yield Wanted(name, row, again, number, sessions, shape, slice_ms, one.look)
+                        for python in one.pythons or (None,):
+                            yield Wanted(name, row, python, again, number, sessions, shape, slice_ms, one.look)
 
 
 def announce(config: Config) -> str:
@@ -131,21 +137,25 @@ async def run_collector(config: Config, results: Path, display: Display) -> RunF
     started = datetime.now().astimezone()
     clean_leftovers(results)
     every = list(points(collector))
-    launches: dict[str, Launch] = {}
+    launches: dict[tuple[str, str | None], Launch] = {}
+    labels: dict[tuple[str, str | None], str] = {}
     rows: dict[str, dict[str, Any]] = {}
     for wanted in every:
-        if wanted.row in rows:
+        build = (wanted.row, wanted.python)
+        if build in labels:
             continue
-        kept = rows[wanted.row] = {"variant": None, "interpreter": None, "refused": None}
+        labels[build] = wanted.row
+        kept: dict[str, Any] = {"variant": None, "interpreter": None, "refused": None}
         try:
             plan = _plan(config, wanted)
-            assert plan.variant is not None
+            labels[build] = plan.name
             launch, kept["interpreter"] = await anyio.to_thread.run_sync(prepare, plan, display.note)
         except (SetupError, ConfigError) as error:
-            kept["refused"] = refusal(wanted.row, error, display)
+            kept["refused"] = refusal(labels[build], error, display)
         else:
-            launches[wanted.row] = launch
+            launches[build] = launch
             kept["variant"] = launch.row.model_dump(exclude_none=True)
+        rows[labels[build]] = kept
     folder = RunFolder.create(results, "collector", started)
     async with Run(results) as run:
         for note in run.environment.notes():
@@ -163,18 +173,20 @@ async def run_collector(config: Config, results: Path, display: Display) -> RunF
             evidence["reproduced"].append(await _reproduce(run, python, folder, display))
             write_json(folder.path / EVIDENCE, evidence)
         for number, wanted in enumerate(every):
-            if wanted.row not in launches:
+            build = (wanted.row, wanted.python)
+            if build not in launches:
                 continue
             left_s = (len(every) - number) * _plan(config, wanted).point_s
             title = f"{wanted.title} (about {left_s / 60:.0f} min left)"
-            evidence["points"].append(await _point(run, config, wanted, launches[wanted.row], folder, display, title))
+            found = await _point(run, config, wanted, launches[build], folder, display, title)
+            evidence["points"].append({**found, "row": labels[build]})
             write_json(folder.path / EVIDENCE, evidence)
         evidence["finished"] = True
         write_json(folder.path / EVIDENCE, evidence)
     return folder
 
 
-def _pythons(collector: Collector, launches: Mapping[str, Launch], display: Display) -> list[Path]:
+def _pythons(collector: Collector, launches: Mapping[Any, Launch], display: Display) -> list[Path]:
     """Each interpreter once: those of the rows, and those that are on PATH of the others."""
     found = {launch.tag: launch.python for launch in launches.values() if launch.python is not None}
     every = [found[tag] for tag in sorted(found, key=str)]
@@ -212,7 +224,14 @@ def _plan(config: Config, wanted: Wanted) -> Plan:
     return resolve_one(
         config,
         Ask(
-            "collector", (wanted.row,), (wanted.shape,), timing, (wanted.sessions,), harness="shared", receive="sender"
+            "collector",
+            (wanted.row,),
+            (wanted.shape,),
+            timing,
+            (wanted.sessions,),
+            harness="shared",
+            receive="sender",
+            pythons=None if wanted.python is None else (wanted.python,),
         ),
     )
 
@@ -264,10 +283,10 @@ class _Look:
 async def _point(
     run: Run, config: Config, wanted: Wanted, launch: Launch, folder: RunFolder, display: Display, title: str
 ) -> dict[str, Any]:
-    about = asdict(wanted)
+    about = {key: value for key, value in asdict(wanted).items() if key != "python"}
     try:
         plan = _plan(config, wanted)
-        place = folder.point(f"{wanted.set}-{wanted.row}", wanted.sessions)
+        place = folder.point(f"{wanted.set}-{plan.name}", wanted.sessions)
         look = _Look(wanted, launch, place.path)
         with on_harness_cpus(plan), display.stage(title, plan.point_s) as stage:
             point = await run_point(run, plan, launch, wanted.sessions, place, stage, look)

@@ -197,6 +197,10 @@ def test_the_next_cpython_is_laid_beside_this_one() -> None:
     text = page(Published(evidence(), builds=other), [])
     assert "st-ft: 3.14.7t, st-ft-3.15t: 3.15.0rc1t" in text
     assert "| mt → mt-3.15t | newest p95, 600 sessions | +10" in text
+    both = page(Published(evidence(), merging=other), [])
+    assert "A CPython that merges in place of a detached owner" in both
+    assert "_Py_THREAD_SUSPENDED" in both
+    assert "| st-ft → st-ft-3.15t | newest p95, 600 sessions | +10" in both
 
 
 def test_all_rows_take_turns_within_a_round() -> None:
@@ -217,6 +221,10 @@ def test_some_sets_can_be_chosen_and_the_reproducer_is_one_of_them() -> None:
     builds = chosen(config, ["builds"])
     assert {one.set for one in points(collector_of(builds))} == {"builds"}
     assert announce(builds).startswith("16 points of 33 s (builds 16): about ")
+    on = [(one.row, one.python) for one in points(collector_of(builds)) if one.round == 1 and one.sessions == 450]
+    assert on == [("st-ft", "3.14t"), ("st-ft", "3.15t"), ("mt", "3.14t"), ("mt", "3.15t")]
+    named = chosen(config, ["builds"], ["/a/python", "/b/python"])
+    assert {one.python for one in points(collector_of(named))} == {"/a/python", "/b/python"}
     alone = chosen(config, ["reproducer"])
     assert list(points(collector_of(alone))) == []
     assert announce(alone) == "the reproducer: about 3 min"
