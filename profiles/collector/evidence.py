@@ -46,8 +46,8 @@ class Published:
     stacks: Mapping[str, Any] | None = None
     """Of `make collector SETS=stacks,py-spy`: where the time goes."""
     merging: Mapping[str, Any] | None = None
-    """Of `make collector SETS=builds` on a CPython that merges in place of a detached owner, and on the same one without
-    that."""
+    """Of `make collector SETS=builds` on a CPython that merges in place of a detached owner, and on one that does
+    not."""
 
 
 def read_evidence(root: Path = CHECKOUT) -> Published:
