@@ -19,16 +19,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from experiment.bench import touched
 from experiment.bench.feeder import LOOPBACK, Feeder, feeding_from
 from variants.shared.build import gil_enabled, running
 
+Touched = Mapping[int, Counter[int]]
+"""By thread: how often each address was counted down."""
 MODULES = {
     "host": ("variants", "experiment"),
     "gateway": ("gateway", "variants"),
@@ -43,6 +47,8 @@ OWN = (SETTINGS, *MODULES)
 CORE_BATCH = 200
 _HEALTHY = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 _START_LIMIT_S = 10.0
+_HOT = 0.1
+"""Counted down less often in a session-second, an object is not named."""
 _WARM_UP_S = 2.0
 
 
@@ -78,6 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gil", action="store_true", help="expect the GIL to be on (PYTHON_GIL=1)")
     parser.add_argument("--begin-s", type=float, help="when to measure, by the machine's monotonic clock (soon)")
     parser.add_argument("--window-s", type=float, default=4.0, help="how long (default %(default)s)")
+    parser.add_argument("--count-shared", action="store_true", help="name what all loops touch: `touched`")
     parser.add_argument("--share-clock", action="store_true", help="let all frames touch one more shared object")
     given = parser.parse_args()
     given.cpus = [int(cpu) for cpu in given.cpus.split(",")]
@@ -211,7 +218,7 @@ def _state(loop: Loop) -> dict[str, float]:
     }
 
 
-def _measured(loops: list[Loop], window_s: float) -> dict[str, Any]:
+def _measured(loops: list[Loop], window_s: float, *, counts: bool) -> dict[str, Any]:
     began_s, collections_s = 0.0, 0.0
 
     def on_collection(phase: str, _: dict[str, int]) -> None:
@@ -221,12 +228,33 @@ def _measured(loops: list[Loop], window_s: float) -> dict[str, Any]:
         else:
             collections_s += time.perf_counter() - began_s
 
+    touched_before = touched.counts() if counts else {}
     before, begin_s = [_state(loop) for loop in loops], time.monotonic()
     gc.callbacks.append(on_collection)
     time.sleep(window_s)
     after, wall_s = [_state(loop) for loop in loops], time.monotonic() - begin_s
     changes = [{key: b[key] - a[key] for key in a} for a, b in zip(before, after, strict=True)]
-    return {"gil": gil_enabled(), "wall_s": wall_s, "collections_s": collections_s, "loops": changes}
+    found = {"gil": gil_enabled(), "wall_s": wall_s, "collections_s": collections_s, "loops": changes}
+    if counts:
+        found["shared"] = _shared(loops, touched_before, touched.counts(), changes)
+    return found
+
+
+def _shared(
+    loops: list[Loop], before: Touched, after: Touched, changes: list[dict[str, float]]
+) -> list[dict[str, Any]]:
+    """What every loop's thread counted down that another one owns, for a session-second, the most first."""
+    of_loops = []
+    for loop, change in zip(loops, changes, strict=True):
+        assert loop.thread is not None
+        thread = loop.thread.native_id or 0
+        counted = after.get(thread, Counter()) - before.get(thread, Counter())
+        of_loops.append({address: count / change["session_seconds"] for address, count in counted.items()})
+    least = {address: min(each.get(address, 0.0) for each in of_loops) for address in of_loops[0]}
+    hot = {address: often for address, often in least.items() if often >= _HOT}
+    named = touched.described(set(hot))
+    ranked = sorted(hot, key=lambda address: -hot[address])
+    return [{**named[address], "per_session_second": round(hot[address], 2)} for address in ranked if address in named]
 
 
 def _listener(given: argparse.Namespace) -> socket.socket:
@@ -267,7 +295,7 @@ def main() -> int:
         time.sleep(begin_s - ready_s)
         if gil_enabled() != (given.gil or not running().endswith("t")):
             raise RuntimeError(f"expected the GIL {'on' if given.gil else 'off'} on CPython {running()}, it is not")
-        print(json.dumps(_measured(loops, given.window_s)), flush=True)
+        print(json.dumps(_measured(loops, given.window_s, counts=given.count_shared)), flush=True)
     return 0
 
 

@@ -4,6 +4,7 @@ results/<date>-sharing/sharing.json holds each window of each layout; `page` say
 """
 
 import json
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,7 +20,7 @@ from experiment.run import GIL_TURNED_ON, Display, Launch, prepare
 from experiment.setup import CHECKOUT, SetupError, write_json
 from experiment.store import RunFolder
 from profiles.runs import begun, refusal
-from profiles.sharing.layouts import Layout, layouts
+from profiles.sharing.layouts import COUNTED, Layout, layouts
 
 EVIDENCE = "sharing.json"
 CPUS = 2
@@ -118,9 +119,22 @@ async def run_sharing(
             kept["turns"].append({"layout": layout.name, "round": number, **turn})
             display.note(f"{kept['label']}, round {number}, {layout.name}: {_says(turn)}")
             write_json(folder.path / EVIDENCE, evidence)
+        for kept, host, launch in launches:
+            if await anyio.to_thread.run_sync(_counts, launch):
+                with display.stage(f"{kept['label']}: what all loops touch", turn_s(sharing)) as stage:
+                    stage.update("counting")
+                    turn = await _turn(run, sharing, host, launch, COUNTED, cpus, folder)
+                kept["shared"] = turn
+                write_json(folder.path / EVIDENCE, evidence)
         evidence["finished"] = True
         write_json(folder.path / EVIDENCE, evidence)
     return folder
+
+
+def _counts(launch: Launch) -> bool:
+    """Whether its interpreter counts whose references other threads take (`experiment.bench.touched`)."""
+    look = "import ctypes, sys; sys.exit(not hasattr(ctypes.pythonapi, '_PyShared_Read'))"
+    return subprocess.run([str(launch.python), "-c", look], check=False).returncode == 0
 
 
 async def _turn(
@@ -185,6 +199,8 @@ def _sum(processes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     for name in ("waits", "preempted", "run_wait_us"):
         found[f"{name}_per_session_second"] = sum(loop[name] for loop in loops) / seconds
+    if "shared" in processes[0]:
+        found["shared"] = processes[0]["shared"]
     found["busy"] = sum(loop["cpu_us"] for loop in loops) / 1e6 / len(loops) / processes[0]["wall_s"]
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
 
