@@ -168,7 +168,7 @@ def _run(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
     """In the loop's thread. With modules of its own, it imports them: the objects are then its own, too."""
     try:
         tops = {top for name in given.own for top in MODULES.get(name, ())}
-        for name in [name for name in sys.modules if name.partition(".")[0] in tops]:
+        for name in [name for name in list(sys.modules) if name.partition(".")[0] in tops]:
             del sys.modules[name]
         HOSTS[given.host](given, loop, shared)
     except BaseException as error:

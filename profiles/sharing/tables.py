@@ -1,4 +1,4 @@
-"""The evidence of `make sharing` as a table."""
+"""The evidence of `make sharing` as tables."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -39,3 +39,18 @@ def _line(run: Mapping[str, Any], layout: str) -> list[str]:
     busy = median(by_round(turns, layout, "busy").values())
     cost = f"{median(costs.values()):.1f} ({min(costs.values()):.1f}–{max(costs.values()):.1f})"
     return [run["label"], layout, cost, *ratios, f"{waits:.2f}", f"{busy:.0%}"]
+
+
+OBJECT_HEADINGS = ("host", "object", "type", "where", "counted down per session-s, by each thread")
+OBJECTS_SHOWN = 12
+"""Of each host, the most touched."""
+
+
+def object_lines(evidence: Mapping[str, Any]) -> list[list[str]]:
+    """What all loops' threads touch, of each run on a CPython that counts."""
+    found = []
+    for run in evidence["runs"]:
+        for one in (run.get("shared") or {}).get("shared", [])[:OBJECTS_SHOWN]:
+            what = one["what"].replace("|", "\\|")
+            found.append([run["label"], f"`{what}`", one["type"], one["where"] or "–", str(one["per_session_second"])])
+    return found

@@ -1,0 +1,42 @@
+"""The evidence of `make sharing`, kept in notebooks/findings/sharing/. Reads and writes, judges nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiment.ask import ConfigError
+from experiment.setup import CHECKOUT, read_json, write_json
+from experiment.store import machine_kept
+from profiles.runs import interpreter_kept
+from profiles.sharing.run import EVIDENCE
+
+FOLDER = Path("notebooks") / "findings" / "sharing"
+TURNS, TOUCHED = "turns.json", "touched.json"
+
+
+def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what names the machine."""
+    runs = [{**run, "interpreter": interpreter_kept(run["interpreter"])} for run in evidence["runs"]]
+    return {**evidence, "machine": machine_kept(evidence["machine"]), "runs": runs}
+
+
+def read_evidence(root: Path = CHECKOUT) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """The windows, and what a CPython that counts saw; None where nothing is kept. Raises ConfigError without windows."""
+    turns, touched = (read_json(root / FOLDER / name) for name in (TURNS, TOUCHED))
+    if turns is None:
+        raise ConfigError(f"{FOLDER / TURNS}: expected evidence; `make sharing`, then publish it")
+    return turns, touched
+
+
+def keep(turns: Path | None = None, touched: Path | None = None, root: Path = CHECKOUT) -> list[Path]:
+    """Write compact evidence of finished runs: of all windows, and of one on a CPython that counts."""
+    written = []
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    for run, name in ((turns, TURNS), (touched, TOUCHED)):
+        if run is not None:
+            evidence = read_json(run / EVIDENCE)
+            if evidence is None or not evidence["finished"]:
+                raise ConfigError(f"{run}: expected the folder of a finished `make sharing`")
+            write_json(root / FOLDER / name, compact(evidence))
+            written.append(root / FOLDER / name)
+    return written
