@@ -244,8 +244,8 @@ def sharing(
     dry_run: options.DryRun = False,
 ) -> None:
     """What do threads of one process share? Loops side by side, as threads and as processes, on two CPUs."""
-    from profiles.sharing.page import HEADINGS, lines
     from profiles.sharing.run import EVIDENCE, announce, run_sharing, sharing_of
+    from profiles.sharing.tables import HEADINGS, lines
 
     config = load_config()
     if dry_run:
@@ -257,6 +257,19 @@ def sharing(
     assert evidence is not None
     report_console().print(lines_table("loops side by side", HEADINGS, lines(evidence)))
     print(f"RESULT {folder.path}")
+
+
+@app.command()
+def publish_sharing(
+    turns: Annotated[Path | None, typer.Option(help="Folder of a finished `make sharing`.")] = None,
+    touched: Annotated[Path | None, typer.Option(help="The same, on a CPython that counts; see the page.")] = None,
+) -> None:
+    """Keep the evidence of `make sharing`; write docs/findings/two-cores.md and its picture."""
+    from profiles.sharing.evidence import keep
+    from profiles.sharing.publish import publish
+
+    for path in (*keep(turns, touched), *publish()):
+        print(path.relative_to(CHECKOUT))
 
 
 @app.command()

@@ -135,7 +135,7 @@ class SharingHost(Table):
     transport: Literal["h1", "h2"] = "h1"
     sessions: Count
     """Of each loop; the core has none, and runs as fast as it goes."""
-    steps: list[Literal["settings", "host", "gateway", "client", "anyio", "asyncio"]]
+    steps: list[Literal["gateway", "client", "anyio"]]
     """What each thread gets its own copy of, one after the other."""
     shares_clock: bool = False
     """Whether one more shared object is put into each frame's path, too."""

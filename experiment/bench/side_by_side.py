@@ -34,16 +34,13 @@ from variants.shared.build import gil_enabled, running
 Touched = Mapping[int, Counter[int]]
 """By thread: how often each address was counted down."""
 MODULES = {
-    "host": ("variants", "experiment"),
-    "gateway": ("gateway", "variants"),
-    "client": ("h2", "hpack", "hyperframe", "aiohttp", "variants"),
-    "anyio": ("anyio", "variants"),
-    "asyncio": ("asyncio", "anyio", "variants"),
+    "gateway": ("gateway", "variants", "experiment"),
+    "client": ("h2", "hpack", "hyperframe", "aiohttp"),
+    "anyio": ("anyio",),
 }
-"""What a thread can have its own copy of: these packages' modules, and so their classes, functions and constants. A
-package that refers to one of them is copied with it."""
-SETTINGS = "settings"
-OWN = (SETTINGS, *MODULES)
+"""What a thread can have its own copy of: these packages' modules, and so their classes, functions and constants; with
+the gateway's its settings, too. "client" and "anyio" want "gateway", which refers to them."""
+OWN = tuple(MODULES)
 CORE_BATCH = 200
 _HEALTHY = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 _START_LIMIT_S = 10.0
@@ -126,7 +123,7 @@ def _options(given: argparse.Namespace, loop: Loop) -> Any:
 
 def _settings(shared: dict[str, Any], own: list[str]) -> Any:
     make = importlib.import_module("gateway").SessionSettings
-    return make() if own else shared.setdefault(SETTINGS, make())
+    return make() if own else shared.setdefault("settings", make())
 
 
 def _tallies(shared: dict[str, Any], given: argparse.Namespace) -> Any:

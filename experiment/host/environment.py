@@ -10,13 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiment.setup import CHECKOUT
+
 _PASSED_ON = re.compile(
     r"PATH|HOME|USER|LOGNAME|TMPDIR|XDG_CACHE_HOME|TZ|LANG|LANGUAGE|LC_\w+"
     r"|LD_LIBRARY_PATH"  # an interpreter may not start without it
-    r"|PYTHONDONTWRITEBYTECODE|PYTHONPYCACHEPREFIX"
 )
-_OURS = {"PYTHONUNBUFFERED": "1"}
-"""A role's log is whole when it ends."""
+_OURS = {
+    "PYTHONUNBUFFERED": "1",  # a role's log is whole when it ends
+    # A free-threaded CPython makes constants immortal in modules that it loads from bytecode, not in those that it
+    # compiles: threads then count references to them. So bytecode is always there, whatever the user's variables say.
+    "PYTHONPYCACHEPREFIX": str(CHECKOUT / ".lab" / "bytecode"),
+}
 _WOULD_DISTURB = re.compile(
     r"PYTHON(?!S\b)[A-Z]+|PYTHON_(GIL|JIT|TLBC|CPU_COUNT|FROZEN_MODULES|PRESITE|PERF_JIT_SUPPORT|DISABLE_REMOTE_DEBUG)"
     r"|PYTHON_(THREAD_INHERIT_CONTEXT|CONTEXT_AWARE_WARNINGS)"

@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-STEPS = ("settings", "host", "gateway", "client", "anyio", "asyncio")
-"""What a thread is given its own copy of, one after the other; `experiment.bench.side_by_side` says what each is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -20,6 +17,8 @@ class Layout:
     """Of `side_by_side`."""
     gil: bool = False
     """The same binary with PYTHON_GIL=1."""
+    compiles: bool = False
+    """Modules are compiled in each process, as with PYTHONDONTWRITEBYTECODE=1 and nothing written before."""
 
 
 PROCESSES = Layout("processes", "a process for each loop: they share nothing", processes=2, loops=1)
@@ -48,6 +47,8 @@ def layouts(steps: Sequence[str], *, shares_clock: bool) -> list[Layout]:
         Layout(f"threads{AGAIN}", THREADS.about),
         Layout("threads, no collector", "threads, and garbage is never collected", options=("--no-collector",)),
         *(clock if shares_clock else ()),
+        Layout("processes, no bytecode", "processes that compile their modules themselves", 2, 1, compiles=True),
+        Layout("threads, no bytecode", "threads of a process that compiled its modules itself", 1, 2, compiles=True),
         Layout("processes, GIL", "processes, with PYTHON_GIL=1", 2, 1, ("--gil",), gil=True),
         Layout("threads, GIL", "threads, with PYTHON_GIL=1", 1, 2, ("--gil",), gil=True),
         ONE,

@@ -20,7 +20,7 @@ from experiment.run import GIL_TURNED_ON, Display, Launch, prepare
 from experiment.setup import CHECKOUT, SetupError, write_json
 from experiment.store import RunFolder
 from profiles.runs import begun, refusal
-from profiles.sharing.layouts import COUNTED, Layout, layouts
+from profiles.sharing.layouts import COUNTED, ONE, Layout, layouts
 
 EVIDENCE = "sharing.json"
 CPUS = 2
@@ -110,6 +110,10 @@ async def run_sharing(
             for layout in of_host(host)
             if not layout.gil or (launch.tag or "").endswith("t")
         ]
+        for kept, host, launch in launches:
+            with display.stage(f"{kept['label']}: bytecode of all modules", turn_s(sharing)) as stage:
+                stage.update("compiling")
+                await _turn(run, sharing, host, launch, ONE, cpus, folder)
         for done, (number, kept, host, launch, layout) in enumerate(ahead):
             left_s = (len(ahead) - done) * turn_s(sharing)
             title = f"{kept['label']}, round {number}: {layout.name} (about {left_s / 60:.0f} min left)"
@@ -156,8 +160,7 @@ async def _turn(
             log.unlink(missing_ok=True)
             mine = cpus[index * layout.loops : (index + 1) * layout.loops]
             argv = _argv(sharing, host, launch, layout, mine, begin_s)
-            env = {"PYTHON_GIL": "1"} if layout.gil else {}
-            command = Command(argv, cwd=CHECKOUT, log=log, env=env)
+            command = Command(argv, cwd=CHECKOUT, log=log, env=_variables(layout, folder))
             roles.append(run.start(command, run.group(f"loops-{index}", limits)))
         with anyio.move_on_after(turn_s(sharing) + _LATE_S):
             for role, log in zip(roles, logs, strict=True):
@@ -170,6 +173,12 @@ async def _turn(
         with anyio.CancelScope(shield=True):
             for role in roles:
                 await role.stop(2.0)
+
+
+def _variables(layout: Layout, folder: RunFolder) -> dict[str, str]:
+    gil = {"PYTHON_GIL": "1"} if layout.gil else {}
+    nowhere = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(folder.path / "no-bytecode")}
+    return gil | (nowhere if layout.compiles else {})
 
 
 def _argv(

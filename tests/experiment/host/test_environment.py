@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiment.host import CgroupHost, Command, Limits, Run, core_speed, role_environment
+from experiment.setup import CHECKOUT
 from tests.speaking import disturb, is_clean, speaker
 
 GIVEN = {
@@ -24,12 +25,14 @@ GIVEN = {
 
 def test_what_is_not_on_the_list_is_left_out_and_what_would_disturb_is_named() -> None:
     found = role_environment(given=GIVEN)
-    ours = {"PYTHONUNBUFFERED": "1"}
-    listed = ("PATH", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
+    ours = {"PYTHONUNBUFFERED": "1", "PYTHONPYCACHEPREFIX": str(CHECKOUT / ".lab" / "bytecode")}
+    listed = ("PATH", "LC_ALL", "LD_LIBRARY_PATH")
     assert found.variables == {name: GIVEN[name] for name in listed} | ours
-    assert found.dropped == ("GLIBC_TUNABLES", "LD_PRELOAD", "PYTHONMALLOC", "PYTHON_JIT")
+    assert found.dropped == (
+        *("GLIBC_TUNABLES", "LD_PRELOAD", "PYTHONDONTWRITEBYTECODE", "PYTHONMALLOC", "PYTHON_JIT"),
+    )
     (note,) = found.notes()
-    assert note.startswith("environment: GLIBC_TUNABLES, LD_PRELOAD, PYTHONMALLOC, PYTHON_JIT left out")
+    assert note.startswith("environment: GLIBC_TUNABLES, LD_PRELOAD, PYTHONDONTWRITEBYTECODE, PYTHONMALLOC, PYTHON_JIT")
     assert "hunter2" not in f"{found.facts()} {note}"
     assert "A_SECRET" not in f"{found.facts()} {note}"
     assert role_environment(given={"PATH": "/bin"}).notes() == []
@@ -65,7 +68,7 @@ def test_what_is_asked_for_by_name_is_kept_and_recorded_without_folders_of_this_
     facts = found.facts()
     assert facts["kept"] == {"A_SECRET": "hunter2", "LD_PRELOAD": "libjemalloc.so.2:libhook.so", "PYTHON_JIT": "1"}
     assert facts["dropped"] == ["GLIBC_TUNABLES", "PYTHONMALLOC"]
-    assert facts["passed"] == ["LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"]
+    assert facts["passed"] == ["LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED"]
 
 
 @pytest.mark.anyio

@@ -1,0 +1,146 @@
+"""docs/findings/two-cores.md from stored evidence. Every number and every verdict is computed here; no file is read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiment.report import markdown
+from profiles.sharing.layouts import AGAIN, PROCESSES, THREADS
+from profiles.sharing.ratios import Ratio, by_round, ratio
+from profiles.sharing.tables import HEADINGS, OBJECT_HEADINGS, layouts_of, lines, object_lines
+
+Evidence = Mapping[str, Any]
+Run = Mapping[str, Any]
+
+COUNTING = """\
+static _Thread_local shared_table *shared_mine;     /* 65 536 slots: an object, and how often */
+
+static int
+_Py_DecRefSharedIsDead(PyObject *o, const char *filename, int lineno)
+{
+    count_shared(o);                                /* in this thread's own table */
+    ...
+
+Py_ssize_t _PyShared_Read(int table, unsigned long *thread, PyObject **ops, uint64_t *counts, Py_ssize_t most);
+"""
+"""What the counting CPython has more, in `Objects/object.c`."""
+
+
+def between(run: Run, layout: str, base: str) -> Ratio | None:
+    """A layout's cost by another's, of the same rounds."""
+    return ratio(by_round(run["turns"], layout), by_round(run["turns"], base))
+
+
+def claim(run: Run) -> str:
+    """What the run says of the gap, in a line."""
+    name = f"{run['label']} ({run['interpreter']['tag']})"
+    gap = between(run, THREADS.name, PROCESSES.name)
+    if gap is None:
+        return f"{name}: not measured."
+    itself = [between(run, f"{layout}{AGAIN}", layout) for layout in (PROCESSES.name, THREADS.name)]
+    known = [each for each in itself if each is not None]
+    far = max((abs(each.mean - 1.0) for each in known), default=0.0)
+    told = gap.is_told and abs(gap.mean - 1.0) > far
+    share = f"{100 / gap.mean:.0f} % of the process ceiling, by cost"
+    words = f"a thread for each of two loops costs × {gap} what a process for each costs: {share}"
+    words += f"; a layout against itself comes out within {far:.1%}" if known else ""
+    return f"{name}: {words}; {'told apart' if told else 'not told apart'}."
+
+
+def explained(run: Run) -> str | None:
+    """How much of the gap goes when each thread has everything of its own; None where there is no gap to explain."""
+    gap, steps = between(run, THREADS.name, PROCESSES.name), _steps(run)
+    if gap is None or not gap.is_told or gap.mean <= 1.0 or not steps:
+        return None
+    best = min(steps, key=lambda step: step[1].mean)
+    rest = between(run, best[0], PROCESSES.name)
+    assert rest is not None
+    gone = (gap.mean - rest.mean) / (gap.mean - 1.0)
+    return (
+        f"{run['label']}: with everything up to {best[0].removeprefix('threads, own ')} of its own, {gone:.0%} of the gap "
+        f"goes; × {rest} is left."
+    )
+
+
+def _steps(run: Run) -> list[tuple[str, Ratio]]:
+    names = [name for name in layouts_of(run) if name.startswith("threads, own ")]
+    found = [(name, between(run, name, THREADS.name)) for name in names]
+    return [(name, one) for name, one in found if one is not None]
+
+
+def page(evidence: Evidence, touched: Evidence | None = None, pictures: tuple[str, ...] = ()) -> str:
+    """The Markdown page. `pictures`: files beside it."""
+    machine, settings = evidence["machine"], evidence["settings"]
+    runs = [run for run in evidence["runs"] if run["turns"]]
+    tags = ", ".join(dict.fromkeys(run["interpreter"]["tag"] for run in runs))
+    parts = [
+        "# Two cores: what threads of one process share",
+        f"Measured on {machine['cpus']} × {machine['cpu_model']}, Linux {machine['kernel']}, CPython {tags}, begun "
+        f"{evidence['started'][:10]}. {settings['rounds']} rounds of {settings['window_s']:g} s for each layout, in turn.",
+        "## Claim",
+        "\n".join(f"- {claim(run)}" for run in runs),
+    ]
+    if reasons := [text for run in runs if (text := explained(run)) is not None]:
+        parts.append("\n".join(f"- {text}" for text in reasons))
+    parts += ["## Evidence for", _how(), markdown(HEADINGS, lines(evidence))]
+    parts += [f"![{picture}]({picture})" for picture in pictures]
+    if touched is not None:
+        parts += ["### Which objects", _objects(touched)]
+    parts += ["## Evidence against, and what stays open", _against(runs)]
+    parts += ["## What would change our mind", _doubt(), "## How to repeat", _repeat()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _how() -> str:
+    return (
+        "Serving loops side by side (`experiment/bench/side_by_side.py`): each in a thread on a whole CPU of its own, "
+        "with a port, clients and an inference server of its own, which share that CPU. As processes they share "
+        "nothing; as threads they share the process. `core` is the session core alone, without sockets, as fast as it "
+        "goes. “own …”: each thread has imported its own copy of those modules, and so has its own classes, functions "
+        "and constants; every step keeps what the one before had. “shared clock”: each frame asks a Python object for "
+        "the time, one object of both threads, or one of each process. Cost is the serving thread's own CPU time. "
+        "Ratios are geometric means of paired rounds, with Student's 95 % interval."
+    )
+
+
+def _objects(touched: Evidence) -> str:
+    said = (
+        "A free-threaded CPython counts references that an object's maker takes in a plain field, and those of all "
+        "other threads in an atomic one, which moves from core to core. A CPython that was built here remembers for "
+        "each thread whose atomic field it counts down. It has these lines more, and "
+        "`experiment/bench/touched.py` reads them:"
+    )
+    after = (
+        "What both threads counted down in the window, by the thread that did it less often. Each is counted up as "
+        "often. `make sharing PYTHONS=/that/build/bin/python3`."
+    )
+    return "\n\n".join((said, f"```c\n{COUNTING}```", after, markdown(OBJECT_HEADINGS, object_lines(touched))))
+
+
+def _against(runs: list[Run]) -> str:
+    found = []
+    for run in runs:
+        alone = between(run, "one", PROCESSES.name)
+        if alone is not None:
+            found.append(f"- {run['label']}: one loop with the other CPU idle costs × {alone} of two processes' loops.")
+        collector = between(run, "threads, no collector", THREADS.name)
+        if collector is not None:
+            found.append(f"- {run['label']}: without the garbage collector, × {collector} of threads.")
+        gil = between(run, "processes, GIL", PROCESSES.name)
+        if gil is not None:
+            found.append(f"- {run['label']}: processes of the same binary with PYTHON_GIL=1, × {gil} of those without.")
+    return "\n".join(found)
+
+
+def _doubt() -> str:
+    return (
+        "- Threads that cost what processes cost, on CPUs further apart: the interval of `threads` would hold 1.\n"
+        "- A step of own modules that changes nothing, though its objects lead the table: then it is not the counting.\n"
+        "- A CPU where a contended count is cheap: “shared clock” would cost threads what it costs processes."
+    )
+
+
+def _repeat() -> str:
+    return (
+        "`make sharing` (about half an hour; `SETS=threads` for one host, `PYTHONS=3.15t` for another build), then "
+        "`python -m profiles publish-sharing --turns results/<run>`."
+    )
