@@ -21,7 +21,7 @@ def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_evidence(root: Path = CHECKOUT) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
-    """The windows, and what a CPython that counts saw; None where nothing is kept. Raises ConfigError without windows."""
+    """The windows, and what a CPython that counts saw (None where that is not kept). Raises ConfigError without."""
     turns, touched = (read_json(root / FOLDER / name) for name in (TURNS, TOUCHED))
     if turns is None:
         raise ConfigError(f"{FOLDER / TURNS}: expected evidence; `make sharing`, then publish it")

@@ -56,8 +56,8 @@ def explained(run: Run) -> str | None:
     assert rest is not None
     gone = (gap.mean - rest.mean) / (gap.mean - 1.0)
     return (
-        f"{run['label']}: with everything up to {best[0].removeprefix('threads, own ')} of its own, {gone:.0%} of the gap "
-        f"goes; × {rest} is left."
+        f"{run['label']}: where each thread has all modules up to {best[0].removeprefix('threads, own ')} of its own, "
+        f"{gone:.0%} of the gap goes; × {rest} is left."
     )
 
 
@@ -75,7 +75,7 @@ def page(evidence: Evidence, touched: Evidence | None = None, pictures: tuple[st
     parts = [
         "# Two cores: what threads of one process share",
         f"Measured on {machine['cpus']} × {machine['cpu_model']}, Linux {machine['kernel']}, CPython {tags}, begun "
-        f"{evidence['started'][:10]}. {settings['rounds']} rounds of {settings['window_s']:g} s for each layout, in turn.",
+        f"{evidence['started'][:10]}. Each layout in turn, {settings['rounds']} rounds of {settings['window_s']:g} s.",
         "## Claim",
         "\n".join(f"- {claim(run)}" for run in runs),
     ]
@@ -83,6 +83,7 @@ def page(evidence: Evidence, touched: Evidence | None = None, pictures: tuple[st
         parts.append("\n".join(f"- {text}" for text in reasons))
     parts += ["## Evidence for", _how(), markdown(HEADINGS, lines(evidence))]
     parts += [f"![{picture}]({picture})" for picture in pictures]
+    parts += ["### Constants that nobody made immortal", _bytecode(runs)]
     if touched is not None:
         parts += ["### Which objects", _objects(touched)]
     parts += ["## Evidence against, and what stays open", _against(runs)]
@@ -100,6 +101,28 @@ def _how() -> str:
         "the time, one object of both threads, or one of each process. Cost is the serving thread's own CPU time. "
         "Ratios are geometric means of paired rounds, with Student's 95 % interval."
     )
+
+
+def _bytecode(runs: list[Run]) -> str:
+    said = (
+        "A free-threaded CPython makes the constants of a code object immortal, so that nobody counts them. But "
+        "`builtins.compile` turns that off (`suppress_co_const_immortalization`, `Python/bltinmodule.c`), and importing "
+        "a module without bytecode goes through it. So in a process that compiled its modules itself, numbers and bytes "
+        "that are constants are counted, atomically, by every thread but the one that imported them. "
+        "`PYTHONDONTWRITEBYTECODE=1`, usual in containers, does that at every start. The laboratory's own runs did it, "
+        "too, on machines with that variable, until this page; since then every process has bytecode."
+    )
+    told = []
+    for run in runs:
+        for layout in (PROCESSES.name, THREADS.name):
+            without = between(run, f"{layout}, no bytecode", layout)
+            if without is not None:
+                told.append(f"- {run['label']}, {layout}: without bytecode × {without} of the cost with it.")
+    see = (
+        "To see it: `python3.14t -Bc 'import sys, m; print(sys._is_immortal(m.A))'`, where `m.py` is `A = 640`, prints "
+        "False; without `-B`, from the second time on, True."
+    )
+    return "\n\n".join((said, "\n".join(told), see))
 
 
 def _objects(touched: Evidence) -> str:
@@ -134,7 +157,7 @@ def _against(runs: list[Run]) -> str:
 def _doubt() -> str:
     return (
         "- Threads that cost what processes cost, on CPUs further apart: the interval of `threads` would hold 1.\n"
-        "- A step of own modules that changes nothing, though its objects lead the table: then it is not the counting.\n"
+        "- Own modules that change nothing, though their objects lead the table: then it is not the counting.\n"
         "- A CPU where a contended count is cheap: “shared clock” would cost threads what it costs processes."
     )
 

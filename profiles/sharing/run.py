@@ -56,19 +56,23 @@ def announce(sharing: Sharing, builds: int) -> str:
     return f"layouts {named}, {sharing.rounds} rounds{on}, {turn_s(sharing):g} s each: about {total_s / 60:.0f} min"
 
 
-async def run_sharing(
-    config: Config, names: Sequence[str], pythons: Sequence[str], results: Path, display: Display
-) -> RunFolder:
-    """Run the hosts of these names (all without any) on each of `pythons` (their rows' own without any).
-
-    Raises:
-        ConfigError: a host that is not known; no two CPUs.
-    """
+def chosen(config: Config, names: Sequence[str]) -> Sharing:
+    """Its table, with these of its hosts alone; all without any. Raises ConfigError."""
     sharing = sharing_of(config)
     if wrong := [name for name in names if name not in sharing.hosts]:
         raise ConfigError(f"SETS: expected some of {', '.join(sharing.hosts)}; got {', '.join(wrong)}")
     hosts = {name: host for name, host in sharing.hosts.items() if not names or name in names}
-    sharing = sharing.model_copy(update={"hosts": hosts})
+    return sharing.model_copy(update={"hosts": hosts})
+
+
+async def run_sharing(
+    config: Config, sharing: Sharing, pythons: Sequence[str], results: Path, display: Display
+) -> RunFolder:
+    """Run the hosts of `sharing` on each of `pythons` (their rows' own without any).
+
+    Raises:
+        ShapeRefused: there are no two CPUs.
+    """
     cpus = sorted(usable_cpus())[-CPUS:]
     if len(cpus) < CPUS:
         raise ShapeRefused(f"sharing: expected {CPUS} CPUs, a whole one for each loop; this process may use {cpus}")
@@ -78,7 +82,7 @@ async def run_sharing(
     runs: list[dict[str, Any]] = []
     launches: list[tuple[dict[str, Any], SharingHost, Launch]] = []
     for python in pythons or (None,):
-        for name, host in hosts.items():
+        for name, host in sharing.hosts.items():
             kept: dict[str, Any] = {
                 "host": name,
                 "label": name,

@@ -46,6 +46,7 @@ def _reproduced(run: StoredRun) -> str:
 _OVERLAP = "not always: the machine's speed changes by a third from hour to hour; ratios of costs agree"
 _SURVIVAL = "rows × scenarios: latencies of everybody else, what was lost, memory before and after"
 _BUILDS = "each row's cost to the same row on the build before, and which release of Granian mended the wake-up"
+_SHARING = "a thread for each loop against a process for each: cost, and the objects that both threads count"
 _FLAMES = "in the wake-up for each frame; the session core does not show"
 
 ENTRIES = (
@@ -56,6 +57,7 @@ ENTRIES = (
     Entry("draining", "How far can good design take it?", "draining/run-1", None),
     Entry("other-languages", "How does that stand beside Rust, C++ and Go?", "foreign/run-1", None),
     Entry("builds", "What does each CPython change?", "builds/run-1", _BUILDS),
+    Entry("two-cores", "What do two threads share that two processes do not?", "sharing/turns", _SHARING),
     Entry("gil-full", "What is the stock stack's ceiling at the full timing?", "gil-full", _ceilings),
     Entry("reproduce", "Do the public benchmark's rows come out the same here?", "reproduce", _reproduced),
     Entry("thread-scaling", "Does a second thread carry as much again?", "thread-scaling", _ratio_of_ceilings),

@@ -10,7 +10,7 @@ from profiles.sharing.evidence import FOLDER, compact
 from profiles.sharing.layouts import PROCESSES, THREADS, layouts
 from profiles.sharing.page import claim, page
 from profiles.sharing.ratios import by_round, ratio
-from profiles.sharing.run import _sum, announce, of_host, sharing_of
+from profiles.sharing.run import _sum, announce, chosen, of_host, sharing_of
 from profiles.sharing.tables import lines
 
 
@@ -21,7 +21,8 @@ def turn(layout: str, number: int, cost: float, **more: Any) -> dict[str, Any]:
 
 def run_of(**costs: list[float]) -> dict[str, Any]:
     turns = [turn(layout.replace("_", " "), n, cost) for layout, every in costs.items() for n, cost in enumerate(every)]
-    return {"host": "x", "label": "x", "row": "threads", "interpreter": {"tag": "3.14.7t"}, "refused": None, "turns": turns}
+    run = {"host": "x", "label": "x", "row": "threads", "refused": None}
+    return {**run, "interpreter": {"tag": "3.14.7t"}, "turns": turns}
 
 
 def test_a_ratio_is_of_the_same_round_and_its_interval_is_students() -> None:
@@ -40,8 +41,8 @@ def test_a_ratio_is_of_the_same_round_and_its_interval_is_students() -> None:
 
 
 def test_each_step_keeps_what_the_ones_before_it_had_of_their_own() -> None:
-    of_a_host = {each.name: each for each in layouts(("settings", "host"), shares_clock=True)}
-    assert of_a_host["threads, own host"].options == ("--own", "settings,host")
+    of_a_host = {each.name: each for each in layouts(("gateway", "client"), shares_clock=True)}
+    assert of_a_host["threads, own client"].options == ("--own", "gateway,client")
     assert of_a_host["processes"] == PROCESSES
     assert {each.processes * each.loops for each in of_a_host.values() if each.name != "one"} == {2}
     assert [each.name for each in of_a_host.values() if each.gil] == ["processes, GIL", "threads, GIL"]
@@ -52,8 +53,11 @@ def test_the_length_is_said_beforehand() -> None:
     sharing = sharing_of(load_config())
     windows = sharing.rounds * sum(len(of_host(host)) for host in sharing.hosts.values())
     assert f"about {windows * (4.5 + sharing.window_s) / 60:.0f} min" in announce(sharing, 1)
+    assert list(chosen(load_config(), ["core"]).hosts) == ["core"]
     with pytest.raises(ConfigError, match=r"\[sharing\] is missing"):
         sharing_of(load_config().model_copy(update={"sharing": None}))
+    with pytest.raises(ConfigError, match="SETS: expected some of core, threads, drain-threads; got threds"):
+        chosen(load_config(), ["threds"])
 
 
 def test_a_turn_is_the_sum_of_its_loops() -> None:
