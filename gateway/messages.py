@@ -34,11 +34,12 @@ def partial_text(
     inflight_model_jobs: int,
 ) -> str:
     """One answered batch as JSON with the protocol's 14 keys."""
+    rms, zero_crossings, checksum, samples, transcript, _ = prediction
     return (
         f'{{"type":"partial","oldest_frame_seq":{oldest_seq},"newest_frame_seq":{oldest_seq + frames - 1},'
-        f'"frames":{frames},"rms":{prediction.rms!r},"zero_crossings":{prediction.zero_crossings},'
-        f'"checksum":{prediction.checksum},"samples":{prediction.samples},'
-        f'"transcript":{_escape(prediction.transcript)},"audio_bytes":{frames * FRAME_BYTES},'
+        f'"frames":{frames},"rms":{rms!r},"zero_crossings":{zero_crossings},'
+        f'"checksum":{checksum},"samples":{samples},'
+        f'"transcript":{_escape(transcript)},"audio_bytes":{frames * FRAME_BYTES},'
         f'"cpu_passes":{cpu_passes},"model_delay_ms":{model_delay_ms},'
         f'"flush_lateness_ms":{flush_lateness_ms:.3f},"inflight_model_jobs":{inflight_model_jobs}}}'
     )

@@ -158,14 +158,15 @@ class Session:
 
     def _flush(self, lateness_ms: float, now_s: float) -> Infer:
         chunks, run = self._buffer.take()
+        frames = run.frames
         self._batch = _Batch(run, lateness_ms, now_s)
         tally = self._tally
-        tally.frames += run.frames
+        tally.frames += frames
         tally.lateness_ms += lateness_ms
         tally.lateness[bisect_left(LATENESS_BOUNDS_MS, lateness_ms)] += 1
         if self._backlog:
             self._leave_backlog(0)
-        return Infer(chunks, run.frames * FRAME_BYTES, self._settings.cpu_passes)
+        return Infer(chunks, frames * FRAME_BYTES, self._settings.cpu_passes)
 
     def _overflow(self, dropped: Run, lateness_ms: float, now_s: float) -> SendText:
         seconds = self._settings.buffer_seconds
@@ -186,8 +187,10 @@ class Session:
         batch = self._end_flight(now_s)
         if status != 200:
             return self._failed(batch, refusal_of_status(status), now_s)
+        # Taken apart at once: reading a field of a named tuple takes a reference to its descriptor: all threads' one.
+        (oldest_seq, frames, _, _), lateness_ms, _ = batch
         try:
-            prediction = parse_prediction(body, batch.run.frames * FRAME_BYTES)
+            prediction = parse_prediction(body, frames * FRAME_BYTES)
         except BadPrediction as error:
             return self._failed(batch, broken_answer(str(error)), now_s)
         if self._closed:
@@ -195,12 +198,12 @@ class Session:
         self._outbox += 1
         return SendText(
             partial_text(
-                oldest_seq=batch.run.oldest_seq,
-                frames=batch.run.frames,
+                oldest_seq=oldest_seq,
+                frames=frames,
                 prediction=prediction,
                 cpu_passes=self._settings.cpu_passes,
                 model_delay_ms=self._settings.model_delay_ms,
-                flush_lateness_ms=batch.flush_lateness_ms,
+                flush_lateness_ms=lateness_ms,
                 inflight_model_jobs=int(self.in_flight),
             )
         )

@@ -140,6 +140,19 @@ def publish_builds(
         print(path.relative_to(CHECKOUT))
 
 
+@app.command("publish-memory")
+def publish_memory(
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a comparison at several loads; without: what is kept.")
+    ] = None,
+) -> None:
+    """Write docs/findings/memory.md from a comparison at several loads, and keep its evidence."""
+    from experiment.report import publish_memory as write
+
+    for path in write(run):
+        print(path.relative_to(CHECKOUT))
+
+
 @app.command("publish-front")
 def publish_front() -> None:
     """Write the README's picture and findings, and docs/README.md, from the evidence that is kept."""

@@ -12,6 +12,7 @@ from experiment.report.pages.publish import (
     publish_draining,
     publish_foreign,
     publish_front,
+    publish_memory,
     publish_repeats,
     put_in_readme,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "publish_draining",
     "publish_foreign",
     "publish_front",
+    "publish_memory",
     "publish_repeats",
     "put_in_readme",
     "report_console",

@@ -107,6 +107,21 @@ def front_figure(bars: Sequence[Bar], path: Path) -> None:
     save(figure, path)
 
 
+def memory_figure(rows: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
+    """Write an SVG or PNG (by the suffix of `path`): RSS in MiB over sessions, a line for each row."""
+    figure = new_figure(8, 4)
+    axes = figure.subplots()
+    for name, points in rows.items():
+        ordered = sorted(points)
+        axes.plot([at for at, _ in ordered], [rss / 2**20 for _, rss in ordered], "o-", label=name)
+    axes.set_xlabel("sessions")
+    axes.set_ylabel("RSS of the gateway in MiB")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    save(figure, path)
+
+
 def new_figure(width_inches: float, height_inches: float) -> "Figure":
     """An empty one. matplotlib is half of a command's start, so that only who draws pays for it."""
     from matplotlib.figure import Figure

@@ -106,10 +106,10 @@ def _how() -> str:
 def _bytecode(runs: list[Run]) -> str:
     said = (
         "A free-threaded CPython makes the constants of a code object immortal, so that nobody counts them. But "
-        "`builtins.compile` turns that off (`suppress_co_const_immortalization`, `Python/bltinmodule.c`), and importing "
-        "a module without bytecode goes through it. So in a process that compiled its modules itself, numbers and bytes "
-        "that are constants are counted, atomically, by every thread but the one that imported them. "
-        "`PYTHONDONTWRITEBYTECODE=1`, usual in containers, does that at every start. The laboratory's own runs did it, "
+        "`builtins.compile` turns that off (`suppress_co_const_immortalization`, `Python/bltinmodule.c`), and "
+        "importing a module without bytecode goes through it. So in a process that compiled its modules itself, "
+        "numbers and bytes that are constants are counted, atomically, by every thread but the one that imported them. "
+        "`PYTHONDONTWRITEBYTECODE=1`, usual in containers, does that at every start. The laboratory's own runs did so, "
         "too, on machines with that variable, until this page; since then every process has bytecode."
     )
     told = []

@@ -26,8 +26,9 @@ MOST_UNWRITTEN_BYTES = 1 << 20
 """A client that asks (pings) and does not read the answers is dropped when as much waits for it."""
 END_LIMIT_S = 2.0
 """How long an ended connection may take to finish: our last bytes, the peer's close frame, its FIN."""
-BURST_BYTES = 4 * 50 * WIRE_BYTES
-"""So much in one look means that the sender has been held up, or has a backlog: more comes as soon as there is room."""
+BURST_BYTES = 129_600
+"""Four seconds of audio on the wire (200 frames; written out as `WIRE_BYTES` is). So much in one look means that the
+sender has been held up, or has a backlog: more comes as soon as there is room."""
 BURST_LOOK_S = 0.02
 _INTERNAL_ERROR = Close(1011, "")
 

@@ -31,12 +31,13 @@ class _Connection(Upstream):
         """Send a request."""
         self.exchange = exchange
         batch = exchange.take_batch()
-        head = self._pool.head % (batch.cpu_passes, batch.audio_bytes)
+        chunks, audio_bytes, cpu_passes = batch
+        head = self._pool.head % (cpu_passes, audio_bytes)
         try:
-            if len(batch.chunks) < BUFFERS_AT_ONCE:
-                self._write((head, *batch.chunks))
+            if len(chunks) < BUFFERS_AT_ONCE:
+                self._write((head, *chunks))
             else:
-                self._write((head, b"".join(batch.chunks)))
+                self._write((head, b"".join(chunks)))
         except OSError as error:
             self.lose(f"the connection to the inference server broke: {error}", now_s)
 

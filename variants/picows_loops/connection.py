@@ -6,6 +6,7 @@ Everything belongs to the thread of the event loop that accepted the connection.
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from types import FunctionType
 
 import anyio
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
@@ -190,3 +191,11 @@ class Connection(WSListener):  # type: ignore[misc]
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(delay_s, callback, *arguments)
+
+
+def of_this_thread() -> type[Connection]:
+    """`Connection` with its own copy of what picows calls for each frame: a call from C takes references to the
+    function, and where all loops' threads share one, they count them atomically, in one cache line."""
+    shared = Connection.on_ws_frame
+    own = FunctionType(shared.__code__, shared.__globals__, shared.__name__)
+    return type("Connection", (Connection,), {"on_ws_frame": own})

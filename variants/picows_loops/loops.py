@@ -30,7 +30,7 @@ from typing import Any
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
 from gateway import FULL, LEAVE_LIMIT_S, Session, SessionSettings, Tally
-from variants.picows_loops.connection import Connection
+from variants.picows_loops.connection import Connection, of_this_thread
 from variants.picows_loops.framing import MOST_BYTES
 from variants.shared.build import require_interpreter
 from variants.shared.clients import open_client
@@ -174,6 +174,7 @@ class LoopThread(threading.Thread):
     def _router(self, client: InferenceClient, tally: Tally, connections: set[Connection]) -> Any:
         """What picows calls with each HTTP request: a listener for a WebSocket, a whole answer, or None for 404."""
         phases, admission = random.Random(), self._options.admission
+        connection = of_this_thread()
 
         def route(request: WSUpgradeRequest) -> Connection | WSUpgradeResponseWithListener | None:
             path = request.path.partition(b"?")[0]
@@ -181,7 +182,7 @@ class LoopThread(threading.Thread):
                 if not admission.admits(tally):
                     return _answer(WSUpgradeResponse.create_error_response(503, FULL.reason.encode()))
                 phase_ms = phases.uniform(0, self._options.flush_phase_jitter_ms)
-                return Connection(Session(self._settings, phase_ms, tally), client, tally, connections)
+                return connection(Session(self._settings, phase_ms, tally), client, tally, connections)
             if path == b"/health":
                 return _answer(
                     WSUpgradeResponse.create_ok_response(b'{"ok":true}', {"Content-Type": "application/json"})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiment.report.comparison import compare
+from experiment.report.pages import memory
 from experiment.report.sentences import ceiling
 from experiment.report.tables import markdown
 from experiment.setup import read_json
@@ -43,6 +44,10 @@ def _reproduced(run: StoredRun) -> str:
     return "; ".join(f"{name}: {found[name]}" for name in ("pub-gil@quota-1", "pub-mt@quota-1") if name in found)
 
 
+def _weights(run: StoredRun) -> str:
+    return "; ".join(f"{line[0]} {line[2]} kB" for line in memory.lines(run))
+
+
 _OVERLAP = "not always: the machine's speed changes by a third from hour to hour; ratios of costs agree"
 _SURVIVAL = "rows × scenarios: latencies of everybody else, what was lost, memory before and after"
 _BUILDS = "each row's cost to the same row on the build before, and which release of Granian mended the wake-up"
@@ -58,6 +63,7 @@ ENTRIES = (
     Entry("other-languages", "How does that stand beside Rust, C++ and Go?", "foreign/run-1", None),
     Entry("builds", "What does each CPython change?", "builds/run-1", _BUILDS),
     Entry("two-cores", "What do two threads share that two processes do not?", "sharing/turns", _SHARING),
+    Entry("memory", "What does a session weigh?", "memory", _weights),
     Entry("gil-full", "What is the stock stack's ceiling at the full timing?", "gil-full", _ceilings),
     Entry("reproduce", "Do the public benchmark's rows come out the same here?", "reproduce", _reproduced),
     Entry("thread-scaling", "Does a second thread carry as much again?", "thread-scaling", _ratio_of_ceilings),

@@ -11,8 +11,8 @@ from typing import Any
 from experiment.ask import ConfigError
 from experiment.report.capacity import draw, text, title
 from experiment.report.comparison import HEADINGS, compare
-from experiment.report.figures import front_figure, rows_figure
-from experiment.report.pages import builds, draining, front
+from experiment.report.figures import front_figure, memory_figure, rows_figure
+from experiment.report.pages import builds, draining, front, memory
 from experiment.report.pages import index as index_page
 from experiment.report.pages import languages as foreign
 from experiment.report.pages.index import EVIDENCE
@@ -154,6 +154,28 @@ def publish_builds(paths: Sequence[Path], bisections: Sequence[Path], root: Path
     picture = _first_picture(kept, prose)
     prose.write_text(f"{GENERATED}\n\n{builds.page(kept, said, picture.name)}", encoding="utf-8")
     return [*sorted(folder.iterdir()), picture, prose]
+
+
+def publish_memory(path: Path | None, root: Path = CHECKOUT) -> list[Path]:
+    """Keep the evidence of a comparison at several loads, and write docs/findings/memory.md and its picture.
+
+    Args:
+        path: the run's folder; None: what is kept.
+
+    Raises:
+        ConfigError: it is not finished, or has no row with two loads.
+    """
+    evidence, prose = root / EVIDENCE / "memory.json", root / FINDINGS / "memory.md"
+    if path is not None:
+        (run,) = _finished([path])
+        if not memory.lines(run):
+            raise ConfigError(f"{run.name}: expected rows at two loads or more, as with SESSIONS=100,300")
+        write_evidence(run, evidence)
+    run, picture = read_run(evidence), prose.with_suffix(".svg")
+    memory_figure({row.name: memory.weighed(row) for row in run.rows}, picture)
+    kept = evidence.relative_to(root).as_posix()
+    prose.write_text(f"{GENERATED}\n\n{memory.page(kept, run, picture.name)}", encoding="utf-8")
+    return [evidence, picture, prose]
 
 
 def publish_front(root: Path = CHECKOUT) -> list[Path]:

@@ -11,6 +11,7 @@ from tests.conformance.rules.framing import CONTINUATION
 from tests.conformance.wire import frame
 from tests.fuzz.framing import drained, open_protocol, plain, sent_close
 from tests.variants.traffic import BINARY, CLOSE, PING, TEXT, audio, traffic
+from variants.drain.client import BURST_BYTES
 from variants.drain.decoder import MOST_ODD_FRAMES, WIRE_BYTES, Decoder, text_frame
 
 
@@ -42,6 +43,11 @@ def test_bytes_that_come_one_by_one_make_no_difference(data: bytes) -> None:
 def test_random_bytes_never_raise_and_close_alike(data: bytes, start: bytes) -> None:
     data = start + data
     assert drained(data, [len(data) // 3, len(data) // 2], [True, False]) == plain(data)
+
+
+def test_what_is_written_out_is_what_it_stands_for() -> None:
+    assert WIRE_BYTES == 8 + FRAME_BYTES
+    assert BURST_BYTES == 4 * 50 * WIRE_BYTES
 
 
 def test_regular_frames_come_as_one_run_whatever_their_masks() -> None:

@@ -1,0 +1,90 @@
+"""The findings about memory: what a session weighs, and what a gateway weighs without one. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import linear_regression
+
+from experiment.report.sentences import receiving, tables
+from experiment.report.tables import markdown
+from experiment.store import Point, StoredRow, StoredRun
+
+HEADINGS = ("row", "interpreter", "kB per session", "MiB without any", "RSS MiB at each load", "residual")
+LEAST_LOADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A line through a row's points: RSS in bytes = `empty` + `per_session` · sessions."""
+
+    per_session: float
+    empty: float
+    worst: float
+    """How far a point lies from the line, as a share of its RSS."""
+
+
+def weight(points: Sequence[tuple[int, float]]) -> Weight | None:
+    """Least squares through (sessions, RSS in bytes); None where there are fewer than two numbers of sessions."""
+    if len({sessions for sessions, _ in points}) < LEAST_LOADS:
+        return None
+    slope, intercept = linear_regression([sessions for sessions, _ in points], [rss for _, rss in points])
+    worst = max(abs(rss - intercept - slope * sessions) / rss for sessions, rss in points)
+    return Weight(slope, intercept, worst)
+
+
+def weighed(row: StoredRow) -> list[tuple[int, float]]:
+    """(sessions, highest RSS of the window in bytes, of all processes) of its points that served everybody."""
+    return [(point.sessions, float(rss)) for point in row.points if (rss := _rss(point)) is not None]
+
+
+def _rss(point: Point) -> int | None:
+    served = point.status in ("PASS", "FAIL") and not point.load.failures_total
+    return point.gateway.rss_bytes_max if served and point.gateway is not None else None
+
+
+def lines(run: StoredRun) -> list[list[str]]:
+    """One for each row that was measured at two loads at least."""
+    found = []
+    for row in run.rows:
+        points = sorted(weighed(row))
+        line = weight(points)
+        if line is None:
+            continue
+        at = [
+            f"{sessions}: {'–'.join(f'{rss / 2**20:.0f}' for rss in sorted({rss for _, rss in same}))}"
+            for sessions, same in groupby(points, key=lambda each: each[0])
+        ]
+        found.append(
+            [
+                row.name,
+                row.interpreter,
+                f"{line.per_session / 1000:.0f}",
+                f"{line.empty / 2**20:.0f}",
+                "; ".join(at),
+                f"{line.worst:.1%}",
+            ]
+        )
+    return found
+
+
+def page(evidence: str, run: StoredRun, picture: str) -> str:
+    """The findings as Markdown. `evidence`: where it is kept."""
+    parts = ["# What does a session weigh?", _WHAT, f"Measured on {run.machine}."]
+    parts += [f"## {', '.join([*run.shapes, *receiving(run), run.timing])}", markdown(HEADINGS, lines(run))]
+    parts += [f"![{', '.join(row.name for row in run.rows)}]({picture})", "## As every comparison has it"]
+    parts += [*tables(evidence, run), "## What to know before quoting this", _KNOW]
+    return "\n\n".join(parts) + "\n"
+
+
+_WHAT = """\
+Each row under several loads, interleaved. RSS is the highest of the measured window, of all the gateway's processes
+together (a main process that only waits included). A line through the points has a slope, what one more session weighs,
+and an end, what the gateway weighs without any: modules, interpreter, allocators. “Residual” is the point that lies
+farthest from that line."""
+
+_KNOW = """\
+- A session holds up to a second of audio (32 kB) between two flushes, and as much again while its request is in flight.
+- A free-threaded CPython holds what waits for its maker until a collection frees it
+  ([who-frees-it](who-frees-it.md)): on Granian that grows with the load, and is not a session's own.
+- The kernel's socket buffers are not in RSS. `drain` lets them hold what others hold themselves.
+- `make profile VARIANT=threads PROFILER=memray` says which lines hold it."""
