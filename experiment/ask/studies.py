@@ -130,7 +130,7 @@ class SharingHost(Table):
 
     row: str
     """Whose interpreter and packages it has."""
-    program: Literal["core", "picows_loops", "drain"]
+    program: Literal["core", "picows_loops", "drain", "granian"]
     loop: Literal["asyncio", "uvloop"] = "asyncio"
     transport: Literal["h1", "h2"] = "h1"
     sessions: Count

@@ -7,7 +7,8 @@ loops share nothing but the process. `--own` takes away from that, too. Prints a
 
     {"gil", "wall_s", "collections_s", "loops": [{"cpu_us", "session_seconds", "waits", "preempted", "run_wait_us"}]}
 
-`cpu_us` is the serving thread's own. Host `core` has no sockets: the session core alone, as fast as it goes.
+`cpu_us` is the serving thread's own. Host `core` has no sockets: the session core alone, as fast as it goes. Of
+`granian` the whole process is one entry, on all the CPUs: which of its threads serve which loop cannot be told.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -29,6 +31,7 @@ from typing import Any
 
 from experiment.bench import touched
 from experiment.bench.feeder import LOOPBACK, Feeder, feeding_from
+from simulator.port import free_port
 from variants.shared.build import gil_enabled, running
 
 Touched = Mapping[int, Counter[int]]
@@ -51,13 +54,15 @@ _WARM_UP_S = 2.0
 
 @dataclass(slots=True)
 class Loop:
-    """One serving thread, and what it is asked for."""
+    """One serving thread, and what it is asked for; of Granian all of them."""
 
     number: int
     cpu: int
+    port: int | None
     listener: socket.socket | None
-    feeder: Feeder | None
+    feeders: list[Feeder]
     thread: threading.Thread | None = None
+    """None where the whole process is looked at."""
     served: int = 0
     """Session-seconds of the core."""
     failed: list[BaseException] = field(default_factory=list)
@@ -65,7 +70,7 @@ class Loop:
     @property
     def session_seconds(self) -> int:
         """Since it began."""
-        return self.served if self.feeder is None else self.feeder.answered()
+        return self.served + sum(feeder.answered() for feeder in self.feeders)
 
 
 def arguments() -> argparse.Namespace:
@@ -112,13 +117,12 @@ def _core(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None
         loop.served += CORE_BATCH
 
 
-def _options(given: argparse.Namespace, loop: Loop) -> Any:
-    assert loop.listener is not None
-    assert loop.feeder is not None
+def _options(given: argparse.Namespace, loop: Loop, **factors: Any) -> Any:
     module = importlib.import_module("variants.shared.options")
-    port = loop.listener.getsockname()[1]
-    url = f"http://{LOOPBACK}:{loop.feeder.inference_port}"
-    return module.HostOptions(port, url, loop=given.loop, loops=len(given.cpus), transport=given.transport)
+    url = f"http://{LOOPBACK}:{loop.feeders[0].inference_port}"
+    return module.HostOptions(
+        loop.port, url, loop=given.loop, loops=len(given.cpus), transport=given.transport, **factors
+    )
 
 
 def _settings(shared: dict[str, Any], own: list[str]) -> Any:
@@ -149,15 +153,26 @@ def _drain(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> Non
     module.Loop(options, settings, tallies, loop.listener).run()
 
 
+def _granian(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+    """In the main thread, which gets its signals: the stock application, a loop for each CPU in its mt runtime."""
+    options = _options(given, loop, runtime="mt")
+    options.to_environment()
+    importlib.import_module("variants.shared.metrics").Tallies.create(options.loops).to_environment()
+    importlib.import_module("variants.asgi.__main__").granian(options)
+    raise RuntimeError("Granian serves no more")
+
+
 HOSTS: dict[str, Callable[[argparse.Namespace, Loop, dict[str, Any]], None]] = {
     "core": _core,
     "picows_loops": _picows_loops,
     "drain": _drain,
+    "granian": _granian,
 }
 _HOST_MODULES = {
     "core": "experiment.bench.core",
     "picows_loops": "variants.picows_loops.loops",
     "drain": "variants.drain.loop",
+    "granian": "variants.asgi.__main__",
 }
 
 
@@ -179,40 +194,46 @@ def _start(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> Non
     loop.thread.start()
     assert loop.thread.native_id is not None
     os.sched_setaffinity(loop.thread.native_id, {loop.cpu})
-    if loop.listener is not None and loop.feeder is not None:
-        _wait_until_healthy(loop)
-        loop.feeder.begin()
+    if loop.feeders:
+        _feed_once_healthy(loop)
 
 
-def _wait_until_healthy(loop: Loop) -> None:
-    assert loop.listener is not None
+def _feed_once_healthy(loop: Loop) -> None:
+    assert loop.port is not None
     until_s = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < until_s and not loop.failed:
         try:
-            with socket.create_connection((LOOPBACK, loop.listener.getsockname()[1]), timeout=1.0) as sock:
+            with socket.create_connection((LOOPBACK, loop.port), timeout=1.0) as sock:
                 sock.sendall(_HEALTHY)
                 if sock.recv(1024):
-                    return
+                    break
         except OSError:
             time.sleep(0.02)
-    raise RuntimeError(f"loop {loop.number} does not serve: {loop.failed}")
+    else:
+        raise RuntimeError(f"loop {loop.number} does not serve: {loop.failed}")
+    for feeder in loop.feeders:
+        feeder.begin()
 
 
 def _state(loop: Loop) -> dict[str, float]:
-    assert loop.thread is not None
-    assert loop.thread.ident is not None
     if loop.failed:
         raise loop.failed[0]
-    task = Path("/proc/self/task") / str(loop.thread.native_id)
-    status = dict(line.split(":\t", 1) for line in (task / "status").read_text(encoding="ascii").splitlines())
-    _, waited_ns, _ = (task / "schedstat").read_text(encoding="ascii").split()
-    return {
-        "cpu_us": time.clock_gettime_ns(time.pthread_getcpuclockid(loop.thread.ident)) / 1000,
-        "session_seconds": loop.session_seconds,
-        "waits": int(status["voluntary_ctxt_switches"]),
-        "preempted": int(status["nonvoluntary_ctxt_switches"]),
-        "run_wait_us": int(waited_ns) / 1000,
-    }
+    tasks = Path("/proc/self/task")
+    if loop.thread is None:
+        clock, threads = time.CLOCK_PROCESS_CPUTIME_ID, list(tasks.iterdir())
+    else:
+        assert loop.thread.ident is not None
+        clock, threads = time.pthread_getcpuclockid(loop.thread.ident), [tasks / str(loop.thread.native_id)]
+    found = {"cpu_us": time.clock_gettime_ns(clock) / 1000, "session_seconds": loop.session_seconds}
+    for name in ("waits", "preempted", "run_wait_us"):
+        found[name] = 0.0
+    for task in threads:
+        status = dict(line.split(":\t", 1) for line in (task / "status").read_text(encoding="ascii").splitlines())
+        _, waited_ns, _ = (task / "schedstat").read_text(encoding="ascii").split()
+        found["waits"] += int(status["voluntary_ctxt_switches"])
+        found["preempted"] += int(status["nonvoluntary_ctxt_switches"])
+        found["run_wait_us"] += int(waited_ns) / 1000
+    return found
 
 
 def _measured(loops: list[Loop], window_s: float, *, counts: bool) -> dict[str, Any]:
@@ -263,36 +284,66 @@ def _listener(given: argparse.Namespace) -> socket.socket:
     return importlib.import_module("variants.picows_loops.loops").listen(LOOPBACK, 0, 1)[0]  # type: ignore[no-any-return]
 
 
+def _report(given: argparse.Namespace, loops: list[Loop]) -> None:
+    """Wait for the window, measure it, and print it."""
+    ready_s = time.monotonic()
+    begin_s = ready_s + _WARM_UP_S if given.begin_s is None else given.begin_s
+    if ready_s > begin_s:
+        raise RuntimeError(f"expected to serve before the window begins, was {ready_s - begin_s:.1f} s late")
+    time.sleep(begin_s - ready_s)
+    if gil_enabled() != (given.gil or not running().endswith("t")):
+        raise RuntimeError(f"expected the GIL {'on' if given.gil else 'off'} on CPython {running()}, it is not")
+    print(json.dumps(_measured(loops, given.window_s, counts=given.count_shared)), flush=True)
+
+
+def _report_and_end(given: argparse.Namespace, loop: Loop, stack: ExitStack) -> None:
+    """The same beside a server that has the main thread."""
+    status = 1
+    try:
+        _feed_once_healthy(loop)
+        _report(given, [loop])
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        stack.close()
+        sys.stdout.flush()
+        os._exit(status)
+
+
 def main() -> int:
-    """Serve until standard input ends."""
+    """Serve, and measure once."""
     given = arguments()
     importlib.import_module(_HOST_MODULES[given.host])
+    if given.no_collector:
+        gc.disable()
     with ExitStack() as stack:
+
+        def feeders(port: int, cpus: list[int]) -> list[Feeder]:
+            return [stack.enter_context(feeding_from(cpu, port, given.sessions, given.transport)) for cpu in cpus]
+
+        if given.host == "granian":
+            port = free_port()
+            loop = Loop(0, given.cpus[0], port, None, feeders(port, given.cpus))
+            os.sched_setaffinity(0, given.cpus)
+            threading.Thread(target=_report_and_end, args=(given, loop, stack), daemon=True).start()
+            _granian(given, loop, {})
         loops = []
         for number, cpu in enumerate(given.cpus):
-            listener = feeder = None
-            if given.host != "core":
-                listener = _listener(given)
-                port = listener.getsockname()[1]
-                feeder = stack.enter_context(feeding_from(cpu, port, given.sessions, given.transport))
-            loops.append(Loop(number, cpu, listener, feeder))
+            if given.host == "core":
+                loops.append(Loop(number, cpu, None, None, []))
+                continue
+            listener = _listener(given)
+            port = listener.getsockname()[1]
+            loops.append(Loop(number, cpu, port, listener, feeders(port, [cpu])))
         if given.share_clock:
             _share_clock()
-        if given.no_collector:
-            gc.disable()
         if given.host == "drain":
             gc.freeze()  # as its host does
         shared: dict[str, Any] = {}
         for loop in loops:
             _start(given, loop, shared)
-        ready_s = time.monotonic()
-        begin_s = ready_s + _WARM_UP_S if given.begin_s is None else given.begin_s
-        if ready_s > begin_s:
-            raise RuntimeError(f"expected to serve before the window begins, was {ready_s - begin_s:.1f} s late")
-        time.sleep(begin_s - ready_s)
-        if gil_enabled() != (given.gil or not running().endswith("t")):
-            raise RuntimeError(f"expected the GIL {'on' if given.gil else 'off'} on CPython {running()}, it is not")
-        print(json.dumps(_measured(loops, given.window_s, counts=given.count_shared)), flush=True)
+        _report(given, loops)
     return 0
 
 

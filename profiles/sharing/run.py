@@ -43,8 +43,9 @@ def turn_s(sharing: Sharing) -> float:
 
 
 def of_host(host: SharingHost) -> list[Layout]:
-    """Its layouts, in order."""
-    return layouts(host.steps, shares_clock=host.shares_clock)
+    """Its layouts, in order. Granian's workers are processes wherever there is a GIL."""
+    every = layouts(host.steps, shares_clock=host.shares_clock)
+    return [layout for layout in every if not (layout.gil and host.program == "granian")]
 
 
 def announce(sharing: Sharing, builds: int) -> str:

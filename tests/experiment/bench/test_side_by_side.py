@@ -65,6 +65,16 @@ def test_threads_of_a_free_threaded_build_serve_without_the_gil_or_with_it() -> 
 
 
 @two_cores
+def test_granian_s_process_is_looked_at_as_a_whole() -> None:
+    python = python_of("granian", "3.14t")
+    found = measured(python, "--host", "granian", "--loop", "uvloop", "--transport", "h2", "--sessions", "20")
+    (process,) = found["loops"]
+    assert not found["gil"]
+    assert 60 <= process["session_seconds"] <= 100  # two clients' 20 sessions
+    assert process["cpu_us"] > 0
+
+
+@two_cores
 def test_the_core_runs_as_fast_as_it_goes() -> None:
     found = measured(sys.executable, "--host", "core")
     assert min(loop["session_seconds"] for loop in found["loops"]) > 1000

@@ -25,7 +25,7 @@ ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$w
 
 GROUPS = {
     "measure": ["experiment", "ladder", "compare", "reproduce", "bench", "conformance"],
-    "explain": ["profile", "soak", "faults", "overload", "cliff", "bisect", "collector"],
+    "explain": ["profile", "soak", "faults", "overload", "cliff", "bisect", "collector", "sharing"],
     "read": ["results", "report", "notebooks", "help"],
     "keep": ["test", "test-all", "check", "doctor", "lock", "clean"],
 }
@@ -325,6 +325,10 @@ def test_what_a_verb_needs_may_come_from_the_environment(only_these: Path, progr
         (["cliff", "RESULTS=a", "DRY_RUN=1"], "profiles -- -m profiles cliff --results a --dry-run"),
         (["faults", "VARIANTS=gil,mt"], "profiles -- -m profiles faults --variants gil,mt"),
         (["collector", "SETS=builds,chain"], "profiles -- -m profiles collector --sets builds,chain"),
+        (
+            ["sharing", "SETS=core", "PYTHONS=3.14t,3.15t"],
+            "profiles -- -m profiles sharing --sets core --pythons 3.14t,3.15t",
+        ),
         (["soak", "MINUTES=9", "SESSIONS=4"], "profiles -- -m profiles soak --minutes 9 --sessions 4"),
         (["report", "RUN=a"], "profiles -- -m profiles report --run a"),
         (["test-all"], "test -- -m tests.on_every_python"),

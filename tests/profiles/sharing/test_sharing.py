@@ -54,9 +54,10 @@ def test_the_length_is_said_beforehand() -> None:
     windows = sharing.rounds * sum(len(of_host(host)) for host in sharing.hosts.values())
     assert f"about {windows * (4.5 + sharing.window_s) / 60:.0f} min" in announce(sharing, 1)
     assert list(chosen(load_config(), ["core"]).hosts) == ["core"]
+    assert not any(layout.gil for layout in of_host(sharing.hosts["mt"]))
     with pytest.raises(ConfigError, match=r"\[sharing\] is missing"):
         sharing_of(load_config().model_copy(update={"sharing": None}))
-    with pytest.raises(ConfigError, match="SETS: expected some of core, threads, drain-threads; got threds"):
+    with pytest.raises(ConfigError, match="SETS: expected some of core, threads, mt, drain-threads; got threds"):
         chosen(load_config(), ["threds"])
 
 
