@@ -35,8 +35,13 @@ from profiles.profilers.flamegraph import page as flame_page
 from profiles.profilers.flamegraph import without_threads
 from profiles.profilers.stacks import parse_collapsed
 from profiles.session import said_apart
+from profiles.sharing.evidence import compact as compact_sharing
+from profiles.sharing.figures import ratios_figure
+from profiles.sharing.page import page as sharing_page
+from profiles.sharing.run import EVIDENCE as SHARING
 
 HELD = CHECKOUT / "profiles" / "collector" / "reproducer" / "held_by_its_maker.py"
+COUNTED = CHECKOUT / "profiles" / "sharing" / "reproducer" / "counted_constants.py"
 MOST_ZIP_BYTES = 10_000_000
 REPRODUCER = CHECKOUT / "profiles" / "cliff" / "reproducer" / "lost_wakeup.py"
 _TEXT = {".md", ".json", ".html", ".svg", ".txt", ".csv", ".py"}
@@ -66,6 +71,9 @@ def report(run: Path) -> tuple[Path, Path]:
     elif (evidence := read_json(run / BISECTION)) is not None:
         folder.mkdir()
         _bisection(evidence, folder)
+    elif (evidence := read_json(run / SHARING)) is not None:
+        folder.mkdir()
+        _sharing(evidence, folder)
     else:
         found = read_run(run)
         folder.mkdir()
@@ -98,6 +106,16 @@ def _bisection(evidence: Mapping[str, Any], folder: Path) -> None:
     if evidence["asked"]["cost"] is None:
         shutil.copy(REPRODUCER, folder)
     _page(folder, [bisect_page(evidence, evidence["command"])])
+
+
+def _sharing(evidence: Mapping[str, Any], folder: Path) -> None:
+    small = compact_sharing(evidence)
+    write_json(folder / SHARING, small)
+    for suffix in (".svg", ".png"):
+        save(ratios_figure(small), folder / f"two-cores{suffix}")
+    shutil.copy(COUNTED, folder)
+    touched = small if any(run.get("shared") for run in small["runs"]) else None
+    _page(folder, [sharing_page(small, touched, ("two-cores.png",))])
 
 
 def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:

@@ -87,7 +87,8 @@ def page(evidence: Evidence, touched: Evidence | None = None, pictures: tuple[st
     if touched is not None:
         parts += ["### Which objects", _objects(touched)]
     parts += ["## Evidence against, and what stays open", _against(runs)]
-    parts += ["## What would change our mind", _doubt(), "## How to repeat", _repeat()]
+    parts += ["## What would change our mind", _doubt(), "## What each could do", _could()]
+    parts += ["## How to repeat", _repeat()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -120,7 +121,8 @@ def _bytecode(runs: list[Run]) -> str:
                 told.append(f"- {run['label']}, {layout}: without bytecode × {without} of the cost with it.")
     see = (
         "To see it: `python3.14t -Bc 'import sys, m; print(sys._is_immortal(m.A))'`, where `m.py` is `A = 640`, prints "
-        "False; without `-B`, from the second time on, True."
+        "False; without `-B`, from the second time on, True. What it costs: "
+        "`python3.14t profiles/sharing/reproducer/counted_constants.py`, the standard library alone."
     )
     return "\n\n".join((said, "\n".join(told), see))
 
@@ -159,6 +161,24 @@ def _doubt() -> str:
         "- Threads that cost what processes cost, on CPUs further apart: the interval of `threads` would hold 1.\n"
         "- Own modules that change nothing, though their objects lead the table: then it is not the counting.\n"
         "- A CPU where a contended count is cheap: “shared clock” would cost threads what it costs processes."
+    )
+
+
+def _could() -> str:
+    return (
+        "- **Whoever runs a free-threaded build in a container**: leave `PYTHONDONTWRITEBYTECODE` unset, or compile when "
+        "the image is made (`python -m compileall`), so that constants are immortal.\n"
+        "- **CPython**: what importlib compiles lives as long as its module, so its constants could be made immortal as "
+        "those of bytecode are; `marshal.loads(marshal.dumps(code))` in `source_to_code` does it today. Fields of named "
+        "tuples and members of enumerations are what else both threads count: python/cpython #139103 and #144977 give "
+        "them deferred counts.\n"
+        "- **anyio** (4.16.0): without sniffio, `current_async_library` runs `import asyncio` at every call, for each "
+        "`Event`, `sleep` and stream; at the module's head it would be once. `asyncio`, its globals, its spec, "
+        "`sys.modules` and `__import__` lead the table for that reason.\n"
+        "- **picows**: `frame.msg_type` makes a member of an enumeration for each frame; a plain number would not be "
+        "counted.\n"
+        "- **Our own hosts did**: sizes that are written out in place of sums, named tuples that are taken apart at "
+        "once, and a copy of the listener's method for each thread."
     )
 
 
