@@ -4,8 +4,8 @@
 
 The standard library alone. A module of two functions is imported twice: compiled from its source, as with
 PYTHONDONTWRITEBYTECODE=1, and loaded from bytecode. One function reads a number that is a constant of the module, the
-other a field of a named tuple. Each runs in one thread, then in two at once. Prints a line of JSON for each: nanoseconds
-of a thread's own CPU time for a call, alone and beside another.
+other a field of a named tuple. Each runs in one thread, then in two at once. Prints a line of JSON for each: a call's
+nanoseconds of the thread's own CPU time, alone and beside another.
 """
 
 import importlib
