@@ -166,17 +166,18 @@ def _doubt() -> str:
 
 def _could() -> str:
     return """\
-- **Whoever runs a free-threaded build in a container**: leave `PYTHONDONTWRITEBYTECODE` unset, or compile when the image
-  is made (`python -m compileall`), so that constants are immortal.
-- **CPython**: what importlib compiles lives as long as its module, so its constants could be made immortal as those of
-  bytecode are; `marshal.loads(marshal.dumps(code))` in `source_to_code` does it today. Fields of named tuples and members
-  of enumerations are what else both threads count: python/cpython #139103 and #144977 give them deferred counts.
-- **anyio** (4.16.0): without sniffio, `current_async_library` runs `import asyncio` at every call, for each `Event`,
-  `sleep` and stream; at the module's head it would be once. `asyncio`, its globals, its spec, `sys.modules` and
-  `__import__` stand in the table for that reason.
+- **Whoever runs a free-threaded build in a container**: leave `PYTHONDONTWRITEBYTECODE` unset, or compile when the
+  image is made (`python -m compileall`), so that constants are immortal.
+- **CPython**: what importlib compiles lives as long as its module, so its constants could be made immortal as those
+  of bytecode are; `marshal.loads(marshal.dumps(code))` in `source_to_code` does it today. Fields of named tuples
+  and members of enumerations are what else both threads count: python/cpython #139103 and #144977 give them
+  deferred counts.
+- **anyio** (4.16.0): without sniffio, `current_async_library` runs `import asyncio` at every call, for each
+  `Event`, `sleep` and stream; at the module's head it would be once. `asyncio`, its globals, its spec,
+  `sys.modules` and `__import__` stand in the table for that reason.
 - **picows**: `frame.msg_type` makes a member of an enumeration for each frame; a plain number would not be counted.
-- **Our own hosts did**: sizes that are written out in place of sums, named tuples that are taken apart at once, and a copy
-  of the listener's method for each thread."""
+- **Our own hosts did**: sizes that are written out in place of sums, named tuples that are taken apart at once, and
+  a copy of the listener's method for each thread."""
 
 
 def _repeat() -> str:
