@@ -1,9 +1,10 @@
 """The findings about memory: what a session weighs, and what a gateway weighs without one. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import linear_regression
+from typing import Any
 
 from experiment.report.sentences import receiving, tables
 from experiment.report.tables import markdown
@@ -11,6 +12,7 @@ from experiment.store import Point, StoredRow, StoredRun
 
 HEADINGS = ("row", "interpreter", "kB per session", "MiB without any", "RSS MiB at each load", "residual")
 LEAST_LOADS = 2
+LINES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,41 @@ def lines(run: StoredRun) -> list[list[str]]:
     return found
 
 
-def page(evidence: str, run: StoredRun, picture: str) -> str:
-    """The findings as Markdown. `evidence`: where it is kept."""
+def page(evidence: str, run: StoredRun, picture: str, profiles: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The findings as Markdown.
+
+    Args:
+        evidence: where it is kept.
+        profiles: `{title, sessions, hottest, peak_bytes}` of `make profile PROFILER=memray`, as kept.
+    """
     parts = ["# What does a session weigh?", _WHAT, f"Measured on {run.machine}."]
     parts += [f"## {', '.join([*run.shapes, *receiving(run), run.timing])}", markdown(HEADINGS, lines(run))]
-    parts += [f"![{', '.join(row.name for row in run.rows)}]({picture})", "## As every comparison has it"]
+    parts.append(f"![{', '.join(row.name for row in run.rows)}]({picture})")
+    if profiles:
+        parts += ["## Where it is", _WHERE, *(_profile(one) for one in profiles)]
+    parts.append("## As every comparison has it")
     parts += [*tables(evidence, run), "## What to know before quoting this", _KNOW]
     return "\n\n".join(parts) + "\n"
 
+
+def _profile(one: Mapping[str, Any]) -> str:
+    peak_kb = one["peak_bytes"] / one["sessions"] / 1000
+    said = f"{one['title']}: {peak_kb:.0f} kB per session at the peak of what the window allocated."
+    return (
+        f"{said}\n\n{markdown(('line', 'share'), [[f'`{frame}`', f'{share:.0%}'] for frame, share in one['hottest']])}"
+    )
+
+
+def kept(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a profile.json of memray's, what the page shows."""
+    peak = sum(process["peak_bytes"] for process in profile["facts"]["processes"])
+    hottest = profile["hottest"]["stacks"][:LINES_SHOWN]
+    return {**{key: profile[key] for key in ("title", "sessions")}, "peak_bytes": peak, "hottest": hottest}
+
+
+_WHERE = """\
+`make profile VARIANT=… PROFILER=memray`: what was allocated in the measured window and lived at its highest moment, by the
+innermost Python line. What sessions had before the window (their objects, their transports) is not in it."""
 
 _WHAT = """\
 Each row under several loads, interleaved. RSS is the highest of the measured window, of all the gateway's processes

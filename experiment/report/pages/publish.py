@@ -156,14 +156,15 @@ def publish_builds(paths: Sequence[Path], bisections: Sequence[Path], root: Path
     return [*sorted(folder.iterdir()), picture, prose]
 
 
-def publish_memory(path: Path | None, root: Path = CHECKOUT) -> list[Path]:
+def publish_memory(path: Path | None, profiles: Sequence[Path] = (), root: Path = CHECKOUT) -> list[Path]:
     """Keep the evidence of a comparison at several loads, and write docs/findings/memory.md and its picture.
 
     Args:
         path: the run's folder; None: what is kept.
+        profiles: folders of `make profile PROFILER=memray`; none: those that are kept.
 
     Raises:
-        ConfigError: it is not finished, or has no row with two loads.
+        ConfigError: it is not finished, or has no row with two loads; a profile is not memray's.
     """
     evidence, prose = root / EVIDENCE / "memory.json", root / FINDINGS / "memory.md"
     if path is not None:
@@ -171,11 +172,18 @@ def publish_memory(path: Path | None, root: Path = CHECKOUT) -> list[Path]:
         if not memory.lines(run):
             raise ConfigError(f"{run.name}: expected rows at two loads or more, as with SESSIONS=100,300")
         write_evidence(run, evidence)
+    where = root / EVIDENCE / "memory-lines.json"
+    if profiles:
+        found = [read_json(each / "profile" / "profile.json") or {} for each in profiles]
+        if any(profile.get("profiler") != "memray" for profile in found):
+            raise ConfigError("expected folders of `make profile PROFILER=memray`")
+        write_json(where, {"profiles": [memory.kept(profile) for profile in found]})
     run, picture = read_run(evidence), prose.with_suffix(".svg")
+    lines = (read_json(where) or {}).get("profiles", ())
     memory_figure({row.name: memory.weighed(row) for row in run.rows}, picture)
     kept = evidence.relative_to(root).as_posix()
-    prose.write_text(f"{GENERATED}\n\n{memory.page(kept, run, picture.name)}", encoding="utf-8")
-    return [evidence, picture, prose]
+    prose.write_text(f"{GENERATED}\n\n{memory.page(kept, run, picture.name, lines)}", encoding="utf-8")
+    return [evidence, *([where] if lines else []), picture, prose]
 
 
 def publish_front(root: Path = CHECKOUT) -> list[Path]:
