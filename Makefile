@@ -50,6 +50,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile soak faul
 #: CELL         of [cliff.cells]: the server that stalls or does not (2.7.4)
 #: COST         instead of stalls, the ratio of costs to tell from 1: 1.05
 #: SETS         some of collector's or sharing's sets, as DRY_RUN names them: builds,stacks; drain-threads
+#: BEFORE       commit whose hosts run beside this one's in sharing: did a change of yours help?
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
 #: PYTHON       CPython >= 3.11 to start set-up with (python3)
@@ -124,7 +125,7 @@ collector.takes := SETS PYTHONS RESULTS DRY_RUN
 collector: ## what is left between gil and mt on one core: who frees what, and tails
 	@$(LAB) profiles -- -m profiles collector $(options)
 
-sharing.takes := SETS PYTHONS RESULTS DRY_RUN
+sharing.takes := SETS PYTHONS BEFORE RESULTS DRY_RUN
 sharing: ## what threads of one process share: loops side by side, as threads and as processes
 	@$(LAB) profiles -- -m profiles sharing $(options)
 

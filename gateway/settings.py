@@ -10,7 +10,8 @@ FRAMES_PER_SECOND = 50
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """What all sessions of a gateway share; read-only, so that threads may share it too."""
+    """What the sessions of an event loop share; read-only. Each loop's thread best makes its own: references to another
+    thread's are counted atomically where there is no GIL."""
 
     flush_interval_ms: float = 1000.0
     buffer_seconds: float = 30.0

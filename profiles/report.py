@@ -35,6 +35,7 @@ from profiles.profilers.flamegraph import page as flame_page
 from profiles.profilers.flamegraph import without_threads
 from profiles.profilers.stacks import parse_collapsed
 from profiles.session import said_apart
+from profiles.sharing.evidence import Published as PublishedSharing
 from profiles.sharing.evidence import compact as compact_sharing
 from profiles.sharing.figures import ratios_figure
 from profiles.sharing.page import page as sharing_page
@@ -115,7 +116,7 @@ def _sharing(evidence: Mapping[str, Any], folder: Path) -> None:
         save(ratios_figure(small), folder / f"two-cores{suffix}")
     shutil.copy(COUNTED, folder)
     touched = small if any(run.get("shared") for run in small["runs"]) else None
-    _page(folder, [sharing_page(small, touched, ("two-cores.png",))])
+    _page(folder, [sharing_page(PublishedSharing(small, touched), ("two-cores.png",))])
 
 
 def _collector(run: Path, evidence: Mapping[str, Any], folder: Path) -> None:

@@ -6,6 +6,7 @@ gateway it feeds: the standard library alone, and for HTTP/2 the hpack that such
 
 import multiprocessing
 import os
+import re
 import select
 import socket
 import time
@@ -29,6 +30,7 @@ _ANSWER = (
     b'"transcript":"now","audio_bytes":%d}'
 )
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _SLOTS = 20
 _SLOT_S = 0.001
 _SERVICE_S = 0.08
@@ -80,6 +82,7 @@ def feeding_from(cpu: int, gateway_port: int, sessions: int, transport: str = "h
     arguments = (theirs, inference, gateway_port, sessions, cpu, transport)
     child = multiprocessing.get_context("fork").Process(target=_feed, args=arguments, daemon=True)
     child.start()
+    theirs.close()  # so that its end is noticed
     try:
         yield Feeder(inference.getsockname()[1], ours)
     finally:
@@ -158,7 +161,10 @@ class InferenceServer:
         owed = self._owed.pop(fd, 0)
         if not owed:  # a request begins; its head comes in one piece
             head, _, data = data.partition(b"\r\n\r\n")
-            owed = length = int(head.rpartition(b" ")[2])
+            said = _LENGTH.search(head)
+            if said is None:
+                raise ValueError(f"expected a head with a content-length, in one piece, got {head[:200]!r}")
+            owed = length = int(said[1])
             self._answers[fd] = self._answer(length)
         owed -= len(data)
         if owed:

@@ -38,7 +38,7 @@ Touched = Mapping[int, Counter[int]]
 """By thread: how often each address was counted down."""
 MODULES = {
     "gateway": ("gateway", "variants", "experiment"),
-    "client": ("h2", "hpack", "hyperframe", "aiohttp"),
+    "client": ("h2", "hpack", "hyperframe"),
     "anyio": ("anyio",),
 }
 """What a thread can have its own copy of: these packages' modules, and so their classes, functions and constants; with
@@ -82,7 +82,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cpus", required=True, help="one for each loop")
     parser.add_argument("--sessions", type=int, default=300, help="of each loop")
     parser.add_argument("--own", default="", help=f"what each thread has its own of, some of {','.join(OWN)}")
-    parser.add_argument("--no-collector", action="store_true", help="never collect garbage")
     parser.add_argument("--gil", action="store_true", help="expect the GIL to be on (PYTHON_GIL=1)")
     parser.add_argument("--begin-s", type=float, help="when to measure, by the machine's monotonic clock (soon)")
     parser.add_argument("--window-s", type=float, default=4.0, help="how long (default %(default)s)")
@@ -125,11 +124,6 @@ def _options(given: argparse.Namespace, loop: Loop, **factors: Any) -> Any:
     )
 
 
-def _settings(shared: dict[str, Any], own: list[str]) -> Any:
-    make = importlib.import_module("gateway").SessionSettings
-    return make() if own else shared.setdefault("settings", make())
-
-
 def _tallies(shared: dict[str, Any], given: argparse.Namespace) -> Any:
     module = importlib.import_module("variants.shared.metrics")
     if given.own:
@@ -140,16 +134,17 @@ def _tallies(shared: dict[str, Any], given: argparse.Namespace) -> Any:
 def _picows_loops(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
     module: Any = importlib.import_module("variants.picows_loops.loops")
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
-    options, settings, tallies = _options(given, loop), _settings(shared, given.own), _tallies(shared, given)
+    options, tallies = _options(given, loop), _tallies(shared, given)
     if given.gil:
         module.require_interpreter = lambda _: None  # it would refuse to serve with one
-    module.LoopThread(loop.number, options, settings, tallies, loop.listener, ended).run()
+    module.LoopThread(loop.number, options, tallies, loop.listener, ended).run()
     raise RuntimeError("it serves no more") from ended.get()
 
 
 def _drain(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
     module = importlib.import_module("variants.drain.loop")
-    options, settings, tallies = _options(given, loop), _settings(shared, given.own), _tallies(shared, given)
+    settings = importlib.import_module("gateway").SessionSettings()
+    options, tallies = _options(given, loop), _tallies(shared, given)
     module.Loop(options, settings, tallies, loop.listener).run()
 
 
@@ -196,6 +191,8 @@ def _start(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> Non
     os.sched_setaffinity(loop.thread.native_id, {loop.cpu})
     if loop.feeders:
         _feed_once_healthy(loop)
+    while given.host == "core" and not loop.served and not loop.failed:
+        time.sleep(0.01)
 
 
 def _feed_once_healthy(loop: Loop) -> None:
@@ -315,8 +312,6 @@ def main() -> int:
     """Serve, and measure once."""
     given = arguments()
     importlib.import_module(_HOST_MODULES[given.host])
-    if given.no_collector:
-        gc.disable()
     with ExitStack() as stack:
 
         def feeders(port: int, cpus: list[int]) -> list[Feeder]:
@@ -348,8 +343,14 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    status = 1
     try:
         status = main()
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    except Exception:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
-    os._exit(status)
+        sys.stderr.flush()
+        os._exit(status)  # its loops' threads go on for ever

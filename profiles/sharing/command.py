@@ -19,16 +19,17 @@ from profiles.sharing.tables import HEADINGS, OBJECT_HEADINGS, lines, object_lin
 def sharing(
     sets: Annotated[str | None, typer.Option(help="Some of its hosts: threads,drain-threads (SETS).")] = None,
     pythons: options.Pythons = None,
+    before: Annotated[str | None, typer.Option(help="A commit whose hosts run beside this one's (BEFORE).")] = None,
     results: options.Results = options.RESULTS,
     dry_run: options.DryRun = False,
 ) -> None:
     """What do threads of one process share? Loops side by side, as threads and as processes, on two CPUs."""
     wanted, on = chosen(load_config(), names(sets) or ()), names(pythons) or ()
     if dry_run:
-        print(announce(wanted, max(1, len(on))))
+        print(announce(wanted, max(1, len(on)), before))
         return
     with Display() as display:
-        folder = anyio.run(run_sharing, load_config(), wanted, on, results, display)
+        folder = anyio.run(run_sharing, load_config(), wanted, on, results, display, before)
     evidence = read_json(folder.path / EVIDENCE)
     assert evidence is not None
     report_console().print(lines_table("loops side by side", HEADINGS, lines(evidence)))

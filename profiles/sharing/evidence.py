@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiment.ask import ConfigError
 from experiment.setup import CHECKOUT, read_json, write_json
@@ -20,12 +20,21 @@ def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
     return {**evidence, "machine": machine_kept(evidence["machine"]), "runs": runs}
 
 
-def read_evidence(root: Path = CHECKOUT) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
-    """The windows, and what a CPython that counts saw (None where that is not kept). Raises ConfigError without."""
+class Published(NamedTuple):
+    """What is committed; None where nothing is."""
+
+    turns: Mapping[str, Any]
+    """All windows of `make sharing`."""
+    touched: Mapping[str, Any] | None = None
+    """What a CPython that counts saw."""
+
+
+def read_evidence(root: Path = CHECKOUT) -> Published:
+    """Raises ConfigError without windows."""
     turns, touched = (read_json(root / FOLDER / name) for name in (TURNS, TOUCHED))
     if turns is None:
         raise ConfigError(f"{FOLDER / TURNS}: expected evidence; `make sharing`, then publish it")
-    return turns, touched
+    return Published(turns, touched)
 
 
 def keep(turns: Path | None = None, touched: Path | None = None, root: Path = CHECKOUT) -> list[Path]:

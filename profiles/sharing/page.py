@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiment.report import markdown
+from profiles.sharing.evidence import Published
 from profiles.sharing.layouts import AGAIN, PROCESSES, THREADS
 from profiles.sharing.ratios import Ratio, by_round, ratio
 from profiles.sharing.tables import HEADINGS, OBJECT_HEADINGS, layouts_of, lines, object_lines
@@ -67,8 +68,9 @@ def _steps(run: Run) -> list[tuple[str, Ratio]]:
     return [(name, one) for name, one in found if one is not None]
 
 
-def page(evidence: Evidence, touched: Evidence | None = None, pictures: tuple[str, ...] = ()) -> str:
+def page(published: Published, pictures: tuple[str, ...] = ()) -> str:
     """The Markdown page. `pictures`: files beside it."""
+    evidence, touched = published
     machine, settings = evidence["machine"], evidence["settings"]
     runs = [run for run in evidence["runs"] if run["turns"]]
     tags = ", ".join(dict.fromkeys(run["interpreter"]["tag"] for run in runs))
@@ -86,6 +88,8 @@ def page(evidence: Evidence, touched: Evidence | None = None, pictures: tuple[st
     parts += ["### Constants that nobody made immortal", _bytecode(runs)]
     if touched is not None:
         parts += ["### Which objects", _objects(touched)]
+    if changed := _changed(runs):
+        parts += ["### What our hosts share less since", changed]
     parts += ["## Evidence against, and what stays open", _against(runs)]
     parts += ["## What would change our mind", _doubt(), "## What each could do", _could()]
     parts += ["## How to repeat", _repeat()]
@@ -141,15 +145,27 @@ def _objects(touched: Evidence) -> str:
     return "\n\n".join((said, f"```c\n{COUNTING}```", after, markdown(OBJECT_HEADINGS, object_lines(touched))))
 
 
+def _changed(runs: list[Run]) -> str | None:
+    """Layouts of an earlier commit, and of this one, in the same rounds."""
+    told = []
+    for run in runs:
+        for name in layouts_of(run):
+            kind, _, revision = name.partition(" of ")
+            if revision and (change := between(run, kind, name)) is not None:
+                told.append(f"- {run['label']}, {kind}: × {change} of what commit {revision} costs.")
+    said = (
+        "The same layouts of an earlier commit, in turn with this one's. There a thread called one function of all for "
+        "each frame, sizes were sums, and fields of named tuples were read one by one."
+    )
+    return "\n\n".join((said, "\n".join(told))) if told else None
+
+
 def _against(runs: list[Run]) -> str:
     found = []
     for run in runs:
         alone = between(run, "one", PROCESSES.name)
         if alone is not None:
             found.append(f"- {run['label']}: one loop with the other CPU idle costs × {alone} of two processes' loops.")
-        collector = between(run, "threads, no collector", THREADS.name)
-        if collector is not None:
-            found.append(f"- {run['label']}: without the garbage collector, × {collector} of threads.")
         gil = between(run, "processes, GIL", PROCESSES.name)
         if gil is not None:
             found.append(f"- {run['label']}: processes of the same binary with PYTHON_GIL=1, × {gil} of those without.")

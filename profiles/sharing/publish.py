@@ -15,15 +15,13 @@ _PICTURE = "two-cores"
 
 def pages_of(root: Path = CHECKOUT) -> dict[Path, str]:
     """The page's text by its path; nothing where no evidence is kept."""
-    turns, touched = read_evidence(root)
-    text = page(turns, touched, (f"{_PICTURE}.svg",))
+    text = page(read_evidence(root), (f"{_PICTURE}.svg",))
     return {root / "docs" / "findings" / "two-cores.md": f"{GENERATED}\n\n{text}"}
 
 
 def publish() -> list[Path]:
     """Write both; their paths."""
-    turns, _ = read_evidence()
-    written = save_all({_PICTURE: ratios_figure(turns)}, _FINDINGS, (".svg",))
+    written = save_all({_PICTURE: ratios_figure(read_evidence().turns)}, _FINDINGS, (".svg",))
     for path, text in pages_of().items():
         path.write_text(text, encoding="utf-8")
         written.append(path)

@@ -37,20 +37,35 @@ def sharing_of(config: Config) -> Sharing:
     return config.sharing
 
 
+def checked_out(revision: str) -> Path:
+    """A commit of the laboratory in a folder of its own. Raises ConfigError where there is none of that name."""
+    folder = CHECKOUT / ".lab" / "revisions" / revision
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        archive = subprocess.run(["git", "archive", revision], cwd=CHECKOUT, capture_output=True, check=False)
+        if archive.returncode != 0:
+            folder.rmdir()
+            said = archive.stderr.decode(errors="replace").strip()
+            raise ConfigError(f"BEFORE: expected a commit of this checkout, got {revision!r}: {said}")
+        subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True)
+    return folder
+
+
 def turn_s(sharing: Sharing) -> float:
     """How long one layout takes, once."""
     return START_S + sharing.window_s + END_S
 
 
-def of_host(host: SharingHost) -> list[Layout]:
+def of_host(host: SharingHost, revision: str | None = None) -> list[Layout]:
     """Its layouts, in order. Granian's workers are processes wherever there is a GIL."""
-    every = layouts(host.steps, shares_clock=host.shares_clock)
+    former = None if host.program == "core" else revision
+    every = layouts(host.steps, shares_clock=host.shares_clock, revision=former, alone=host.program == "core")
     return [layout for layout in every if not (layout.gil and host.program == "granian")]
 
 
-def announce(sharing: Sharing, builds: int) -> str:
+def announce(sharing: Sharing, builds: int, revision: str | None = None) -> str:
     """How many windows, and how long they take."""
-    each = {name: len(of_host(host)) for name, host in sharing.hosts.items()}
+    each = {name: len(of_host(host, revision)) for name, host in sharing.hosts.items()}
     total_s = builds * sharing.rounds * sum(each.values()) * turn_s(sharing)
     named = ", ".join(f"{name} {count}" for name, count in each.items())
     on = "" if builds == 1 else f" on each of {builds} interpreters"
@@ -67,17 +82,25 @@ def chosen(config: Config, names: Sequence[str]) -> Sharing:
 
 
 async def run_sharing(
-    config: Config, sharing: Sharing, pythons: Sequence[str], results: Path, display: Display
+    config: Config,
+    sharing: Sharing,
+    pythons: Sequence[str],
+    results: Path,
+    display: Display,
+    revision: str | None = None,
 ) -> RunFolder:
-    """Run the hosts of `sharing` on each of `pythons` (their rows' own without any).
+    """Run the hosts of `sharing` on each of `pythons` (their rows' own without any), and with a `revision` the hosts of
+    that commit beside them.
 
     Raises:
+        ConfigError: no such commit.
         ShapeRefused: there are no two CPUs.
     """
     cpus = sorted(usable_cpus())[-CPUS:]
     if len(cpus) < CPUS:
         raise ShapeRefused(f"sharing: expected {CPUS} CPUs, a whole one for each loop; this process may use {cpus}")
-    display.note(announce(sharing, max(1, len(pythons))))
+    display.note(announce(sharing, max(1, len(pythons)), revision))
+    tree = None if revision is None else await anyio.to_thread.run_sync(checked_out, revision)
     started = datetime.now().astimezone()
     clean_leftovers(results)
     runs: list[dict[str, Any]] = []
@@ -108,33 +131,35 @@ async def run_sharing(
             display.note(note)
         evidence = {**begun(run, started), "settings": sharing.model_dump(), "cpus": cpus, "runs": runs}
         write_json(folder.path / EVIDENCE, evidence)
+        counting = [each for each in launches if await anyio.to_thread.run_sync(_counts, each[2])]
         ahead = [
             (number, kept, host, launch, layout)
             for number in range(1, sharing.rounds + 1)
             for kept, host, launch in launches
-            for layout in of_host(host)
+            if (kept, host, launch) not in counting
+            for layout in of_host(host, revision)
             if not layout.gil or (launch.tag or "").endswith("t")
         ]
         for kept, host, launch in launches:
             with display.stage(f"{kept['label']}: bytecode of all modules", turn_s(sharing)) as stage:
                 stage.update("compiling")
                 await _turn(run, sharing, host, launch, ONE, cpus, folder)
+                if tree is not None:
+                    await _turn(run, sharing, host, launch, replace(ONE, revision=revision), cpus, folder, tree)
         for done, (number, kept, host, launch, layout) in enumerate(ahead):
             left_s = (len(ahead) - done) * turn_s(sharing)
             title = f"{kept['label']}, round {number}: {layout.name} (about {left_s / 60:.0f} min left)"
             with display.stage(title, turn_s(sharing)) as stage:
                 stage.update(layout.about)
-                turn = await _turn(run, sharing, host, launch, layout, cpus, folder)
+                turn = await _turn(run, sharing, host, launch, layout, cpus, folder, tree)
             kept["turns"].append({"layout": layout.name, "round": number, **turn})
             display.note(f"{kept['label']}, round {number}, {layout.name}: {_says(turn)}")
             write_json(folder.path / EVIDENCE, evidence)
-        for kept, host, launch in launches:
-            if await anyio.to_thread.run_sync(_counts, launch):
-                with display.stage(f"{kept['label']}: what all loops touch", turn_s(sharing)) as stage:
-                    stage.update("counting")
-                    turn = await _turn(run, sharing, host, launch, COUNTED, cpus, folder)
-                kept["shared"] = turn
-                write_json(folder.path / EVIDENCE, evidence)
+        for kept, host, launch in counting:
+            with display.stage(f"{kept['label']}: what all loops touch", turn_s(sharing)) as stage:
+                stage.update("counting")
+                kept["shared"] = await _turn(run, sharing, host, launch, COUNTED, cpus, folder)
+            write_json(folder.path / EVIDENCE, evidence)
         evidence["finished"] = True
         write_json(folder.path / EVIDENCE, evidence)
     return folder
@@ -154,6 +179,7 @@ async def _turn(
     layout: Layout,
     cpus: Sequence[int],
     folder: RunFolder,
+    tree: Path | None = None,
 ) -> dict[str, Any]:
     """One window of one layout: the sum of its processes."""
     begin_s = time.monotonic() + START_S
@@ -165,7 +191,8 @@ async def _turn(
             log.unlink(missing_ok=True)
             mine = cpus[index * layout.loops : (index + 1) * layout.loops]
             argv = _argv(sharing, host, launch, layout, mine, begin_s)
-            command = Command(argv, cwd=CHECKOUT, log=log, env=_variables(layout, folder))
+            home = tree if tree is not None and layout.revision else CHECKOUT
+            command = Command(argv, cwd=home, log=log, env=_variables(layout, folder))
             roles.append(run.start(command, run.group(f"loops-{index}", limits)))
         with anyio.move_on_after(turn_s(sharing) + _LATE_S):
             for role, log in zip(roles, logs, strict=True):

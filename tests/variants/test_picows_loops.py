@@ -172,7 +172,6 @@ def test_a_loop_that_has_ended_can_still_be_stopped(monkeypatch: pytest.MonkeyPa
         thread = loops.LoopThread(
             0,
             HostOptions(port=0, inference_url="http://127.0.0.1:1"),
-            SessionSettings(),
             Tallies.create(1),
             listening,
             ended,

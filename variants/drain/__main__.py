@@ -28,7 +28,6 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    settings = SessionSettings()
     ends: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ends.put(0))
@@ -38,7 +37,7 @@ def main() -> int:
 
     def run(index: int) -> None:
         try:
-            loops[index] = loop = Loop(options, settings, tallies, listeners[index])
+            loops[index] = loop = Loop(options, SessionSettings(), tallies, listeners[index])
             loop.run()
         except BaseException:
             traceback.print_exc()  # here: the process ends as soon as the main thread knows

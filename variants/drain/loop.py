@@ -1,8 +1,8 @@
 """One event loop: accept, look, tick, in rounds of a frame's time. What a connection does is in `client`.
 
 Ownership: a loop's thread owns its listening socket, epoll, timers, clients, sessions and inference connections.
-Loops share nothing but modules, their constants, the settings, the memory of `variants.shared.metrics`, and the
-kernel's queue of connections (SO_REUSEPORT).
+Loops share nothing but modules, their constants, the memory of `variants.shared.metrics`, and the kernel's queue of
+connections (SO_REUSEPORT).
 """
 
 import contextlib

@@ -9,9 +9,9 @@ loop's inference client and its random generator are touched by that thread only
 the listening sockets by a hash of addresses and ports (SO_REUSEPORT), so the threads hand each other nothing. The main
 thread owns the process: it binds the sockets, and then only waits for a signal or for a thread that died.
 
-Shared between the threads: `HostOptions` and `SessionSettings` (frozen), `_Stop` (below), the memory of
-`variants.shared.metrics`, and what libraries keep in their modules: anyio, above all, has one table of task states for
-all threads.
+Shared between the threads: `HostOptions` (frozen), `_Stop` (below), the memory of `variants.shared.metrics`, and what
+libraries keep in their modules: anyio, above all, has one table of task states for all threads. What a frame or a tick
+would take references to is each thread's own where that is ours to say (docs/findings/two-cores.md).
 """
 
 import asyncio
@@ -69,8 +69,8 @@ def serve(options: HostOptions) -> int:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    settings, tallies = SessionSettings(), Tallies.create(options.loops)
-    threads = [LoopThread(n, options, settings, tallies, each, ended) for n, each in enumerate(listening)]
+    tallies = Tallies.create(options.loops)
+    threads = [LoopThread(n, options, tallies, each, ended) for n, each in enumerate(listening)]
     for thread in threads:
         thread.start()
     fatal = ended.get()
@@ -126,14 +126,12 @@ class LoopThread(threading.Thread):
         self,
         number: int,
         options: HostOptions,
-        settings: SessionSettings,
         tallies: Tallies,
         listening: socket.socket,
         ended: "SimpleQueue[BaseException | None]",
     ) -> None:
         super().__init__(name=f"loop-{number}", daemon=True)
         self._options = options
-        self._settings = settings
         self._tallies = tallies
         self._listening = listening
         self._ended = ended
@@ -173,7 +171,7 @@ class LoopThread(threading.Thread):
 
     def _router(self, client: InferenceClient, tally: Tally, connections: set[Connection]) -> Any:
         """What picows calls with each HTTP request: a listener for a WebSocket, a whole answer, or None for 404."""
-        phases, admission = random.Random(), self._options.admission
+        phases, admission, settings = random.Random(), self._options.admission, SessionSettings()
         connection = of_this_thread()
 
         def route(request: WSUpgradeRequest) -> Connection | WSUpgradeResponseWithListener | None:
@@ -182,7 +180,7 @@ class LoopThread(threading.Thread):
                 if not admission.admits(tally):
                     return _answer(WSUpgradeResponse.create_error_response(503, FULL.reason.encode()))
                 phase_ms = phases.uniform(0, self._options.flush_phase_jitter_ms)
-                return connection(Session(self._settings, phase_ms, tally), client, tally, connections)
+                return connection(Session(settings, phase_ms, tally), client, tally, connections)
             if path == b"/health":
                 return _answer(
                     WSUpgradeResponse.create_ok_response(b'{"ok":true}', {"Content-Type": "application/json"})

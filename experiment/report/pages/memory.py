@@ -89,9 +89,8 @@ def page(evidence: str, run: StoredRun, picture: str, profiles: Sequence[Mapping
 def _profile(one: Mapping[str, Any]) -> str:
     peak_kb = one["peak_bytes"] / one["sessions"] / 1000
     said = f"{one['title']}: {peak_kb:.0f} kB per session at the peak of what the window allocated."
-    return (
-        f"{said}\n\n{markdown(('line', 'share'), [[f'`{frame}`', f'{share:.0%}'] for frame, share in one['hottest']])}"
-    )
+    lines = [[f"`{frame}`", f"{share:.0%}"] for frame, share in one["hottest"]]
+    return f"{said}\n\n{markdown(('line', 'share'), lines)}"
 
 
 def kept(profile: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,8 +101,8 @@ def kept(profile: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _WHERE = """\
-`make profile VARIANT=… PROFILER=memray`: what was allocated in the measured window and lived at its highest moment, by the
-innermost Python line. What sessions had before the window (their objects, their transports) is not in it."""
+`make profile VARIANT=… PROFILER=memray`: what was allocated in the measured window and lived at its highest moment, by
+the innermost Python line. What sessions had before the window (their objects, their transports) is not in it."""
 
 _WHAT = """\
 Each row under several loads, interleaved. RSS is the highest of the measured window, of all the gateway's processes

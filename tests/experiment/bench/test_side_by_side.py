@@ -37,7 +37,8 @@ def measured(python: str | Path, *options: str, **variables: str) -> dict[str, A
     "options",
     [
         ("--host", "picows_loops", "--transport", "h2"),
-        ("--host", "picows_loops", "--transport", "h1", "--own", "gateway,client,anyio"),
+        ("--host", "picows_loops", "--transport", "h2", "--own", "gateway,client,anyio"),
+        ("--host", "picows_loops", "--loop", "uvloop"),
         ("--host", "drain"),
         ("--host", "drain", "--own", "gateway"),
     ],

@@ -13,7 +13,7 @@ from tests.experiment.invented import manifest, point, store
 
 
 def test_a_line_through_the_loads_says_what_a_session_and_an_empty_gateway_weigh() -> None:
-    assert weight([(100, 80e6), (300, 120e6), (500, 160e6)]) == Weight(200_000, 60e6, pytest.approx(0, abs=1e-9))
+    assert weight([(100, 80e6), (300, 120e6), (500, 160e6)]) == Weight(200_000, 60e6, 0.0)
     bent = weight([(100, 80e6), (300, 110e6), (500, 160e6)])
     assert bent is not None
     assert bent.worst == pytest.approx((116_666_666 - 110e6) / 110e6, rel=0.01)
