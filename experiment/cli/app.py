@@ -142,17 +142,14 @@ def publish_builds(
 
 @app.command("publish-memory")
 def publish_memory(
-    run: Annotated[
-        Path | None, typer.Argument(help="Folder of a comparison at several loads; without: the kept one.")
-    ] = None,
     profile: Annotated[
         list[Path] | None, typer.Option(help="Folders of memray's profiles; without: those kept.")
     ] = None,
 ) -> None:
-    """Write docs/findings/memory.md from a comparison at several loads, and keep its evidence."""
+    """Write docs/findings/memory.md from the ladders that are kept, and keep memray's profiles."""
     from experiment.report import publish_memory as write
 
-    for path in write(run, profile or []):
+    for path in write(profile or []):
         print(path.relative_to(CHECKOUT))
 
 

@@ -106,8 +106,8 @@ def screen_lines(evidence: Evidence, of_set: str) -> list[list[str]]:
 
 
 def _place(evidence: Evidence, of_set: str, row: str) -> int:
-    rows: list[str] = evidence["settings"]["sets"][of_set]["rows"]
-    return rows.index(row)
+    """Rows came in turn, in the order of their set."""
+    return list(dict.fromkeys(point["row"] for point in evidence["points"] if point["set"] == of_set)).index(row)
 
 
 def step_lines(apart: Apart) -> list[list[str]]:

@@ -169,13 +169,13 @@ def _by_round(run: Run) -> str:
 def _against(runs: list[Run]) -> str:
     rounds = "; ".join(f"{run['label']} {_by_round(run)}" for run in runs)
     found = [
-        "- What a shared count costs is how far two CPUs lie apart, and a virtual machine's may be moved: the gap is "
-        f"not the same in each round (threads ÷ processes: {rounds}). That may be why one thread and two came out as "
-        "× 1.23 once and × 1.00 another time.",
+        f"- Round by round, threads ÷ processes: {rounds}. What a shared count costs depends on how far two CPUs lie "
+        "apart, which a virtual machine does not say, and on which objects lie in one cache line.",
         "- asyncio's modules cannot be copied for each thread: their C half keeps the first copy. What both threads "
         "count there stays in the gap.",
         "- A host's loops share their CPU with their clients and are busy for the share that the table gives: two "
-        "threads meet at an object only while both run. `core` is the bound, where both always do.",
+        "threads meet at an object only while both run. `core` is the bound, where both always do. Whole CPUs for the "
+        "loops alone want a machine with more of them.",
     ]
     for run in runs:
         alone = between(run, "one", PROCESSES.name)

@@ -11,8 +11,9 @@ HEADINGS = ("loops", "layout", "µs per session-s", "÷ processes", "÷ threads"
 
 
 def layouts_of(run: Mapping[str, Any]) -> list[str]:
-    """The layouts of a run that were measured, in order."""
-    return list(dict.fromkeys(turn["layout"] for turn in run["turns"]))
+    """The layouts of a run that were measured, in order; without those of an earlier commit that has no such host."""
+    every = dict.fromkeys(turn["layout"] for turn in run["turns"])
+    return [name for name in every if " of " not in name or by_round(run["turns"], name)]
 
 
 def lines(evidence: Mapping[str, Any]) -> list[list[str]]:
@@ -52,5 +53,5 @@ def object_lines(evidence: Mapping[str, Any]) -> list[list[str]]:
     for run in evidence["runs"]:
         for one in (run.get("shared") or {}).get("shared", [])[:OBJECTS_SHOWN]:
             what = one["what"].replace("|", "\\|")
-            found.append([run["label"], f"`{what}`", one["type"], one["where"] or "–", str(one["per_session_second"])])
+            found.append([run["host"], f"`{what}`", one["type"], one["where"] or "–", str(one["per_session_second"])])
     return found

@@ -63,7 +63,7 @@ ENTRIES = (
     Entry("other-languages", "How does that stand beside Rust, C++ and Go?", "foreign/run-1", None),
     Entry("builds", "What does each CPython change?", "builds/run-1", _BUILDS),
     Entry("two-cores", "What do two threads share that two processes do not?", "sharing/turns", _SHARING),
-    Entry("memory", "What does a session weigh?", "memory", _weights),
+    Entry("memory", "What does a session weigh?", memory.LADDERS[1], _weights),
     Entry("gil-full", "What is the stock stack's ceiling at the full timing?", "gil-full", _ceilings),
     Entry("reproduce", "Do the public benchmark's rows come out the same here?", "reproduce", _reproduced),
     Entry("thread-scaling", "Does a second thread carry as much again?", "thread-scaling", _ratio_of_ceilings),

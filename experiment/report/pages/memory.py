@@ -6,11 +6,13 @@ from itertools import groupby
 from statistics import linear_regression
 from typing import Any
 
-from experiment.report.sentences import receiving, tables
+from experiment.report.sentences import receiving
 from experiment.report.tables import markdown
-from experiment.store import Point, StoredRow, StoredRun
+from experiment.store import StoredRow, StoredRun
 
 HEADINGS = ("row", "interpreter", "kB per session", "MiB without any", "RSS MiB at each load", "residual")
+LADDERS = ("stock-and-threads", "foreign/run-2", "collector/ceilings")
+"""Kept evidence with several loads of each row."""
 LEAST_LOADS = 2
 LINES_SHOWN = 8
 
@@ -35,13 +37,12 @@ def weight(points: Sequence[tuple[int, float]]) -> Weight | None:
 
 
 def weighed(row: StoredRow) -> list[tuple[int, float]]:
-    """(sessions, highest RSS of the window in bytes, of all processes) of its points that served everybody."""
-    return [(point.sessions, float(rss)) for point in row.points if (rss := _rss(point)) is not None]
-
-
-def _rss(point: Point) -> int | None:
-    served = point.status in ("PASS", "FAIL") and not point.load.failures_total
-    return point.gateway.rss_bytes_max if served and point.gateway is not None else None
+    """(sessions, highest RSS of the window in bytes, of all processes) of its points that passed."""
+    return [
+        (point.sessions, float(point.gateway.rss_bytes_max))
+        for point in row.points
+        if point.status == "PASS" and point.gateway is not None and point.gateway.rss_bytes_max is not None
+    ]
 
 
 def lines(run: StoredRun) -> list[list[str]]:
@@ -69,20 +70,21 @@ def lines(run: StoredRun) -> list[list[str]]:
     return found
 
 
-def page(evidence: str, run: StoredRun, picture: str, profiles: Sequence[Mapping[str, Any]] = ()) -> str:
+def page(runs: Mapping[str, StoredRun], picture: str, profiles: Sequence[Mapping[str, Any]] = ()) -> str:
     """The findings as Markdown.
 
     Args:
-        evidence: where it is kept.
+        runs: with ladders, each with the path of its kept evidence.
+        picture: of all of them.
         profiles: `{title, sessions, hottest, peak_bytes}` of `make profile PROFILER=memray`, as kept.
     """
-    parts = ["# What does a session weigh?", _WHAT, f"Measured on {run.machine}."]
-    parts += [f"## {', '.join([*run.shapes, *receiving(run), run.timing])}", markdown(HEADINGS, lines(run))]
-    parts.append(f"![{', '.join(row.name for row in run.rows)}]({picture})")
+    parts = ["# What does a session weigh?", _WHAT, f"![RSS over sessions]({picture})"]
+    for evidence, run in runs.items():
+        parts += [f"## {', '.join([*run.shapes, *receiving(run), run.timing])}, {run.manifest['started'][:10]}"]
+        parts += [f"Measured on {run.machine}. Evidence: `{evidence}`.", markdown(HEADINGS, lines(run))]
     if profiles:
         parts += ["## Where it is", _WHERE, *(_profile(one) for one in profiles)]
-    parts.append("## As every comparison has it")
-    parts += [*tables(evidence, run), "## What to know before quoting this", _KNOW]
+    parts += ["## What to know before quoting this", _KNOW]
     return "\n\n".join(parts) + "\n"
 
 
@@ -105,10 +107,10 @@ _WHERE = """\
 the innermost Python line. What sessions had before the window (their objects, their transports) is not in it."""
 
 _WHAT = """\
-Each row under several loads, interleaved. RSS is the highest of the measured window, of all the gateway's processes
-together (a main process that only waits included). A line through the points has a slope, what one more session weighs,
-and an end, what the gateway weighs without any: modules, interpreter, allocators. “Residual” is the point that lies
-farthest from that line."""
+From the points that passed of the ladders that other pages stand on. RSS is the highest of the measured window, of
+all the gateway's processes together (a main process that only waits included). A line through a row's points has a
+slope, what one more session weighs, and an end, what the gateway weighs without any: modules, interpreter,
+allocators. “Residual” is the point that lies farthest from that line."""
 
 _KNOW = """\
 - A session holds up to a second of audio (32 kB) between two flushes, and as much again while its request is in flight.

@@ -156,34 +156,34 @@ def publish_builds(paths: Sequence[Path], bisections: Sequence[Path], root: Path
     return [*sorted(folder.iterdir()), picture, prose]
 
 
-def publish_memory(path: Path | None, profiles: Sequence[Path] = (), root: Path = CHECKOUT) -> list[Path]:
-    """Keep the evidence of a comparison at several loads, and write docs/findings/memory.md and its picture.
+def publish_memory(profiles: Sequence[Path] = (), root: Path = CHECKOUT) -> list[Path]:
+    """Write docs/findings/memory.md and its picture from the ladders that are kept.
 
     Args:
-        path: the run's folder; None: what is kept.
         profiles: folders of `make profile PROFILER=memray`; none: those that are kept.
 
     Raises:
-        ConfigError: it is not finished, or has no row with two loads; a profile is not memray's.
+        ConfigError: a profile is not memray's.
     """
-    evidence, prose = root / EVIDENCE / "memory.json", root / FINDINGS / "memory.md"
-    if path is not None:
-        (run,) = _finished([path])
-        if not memory.lines(run):
-            raise ConfigError(f"{run.name}: expected rows at two loads or more, as with SESSIONS=100,300")
-        write_evidence(run, evidence)
-    where = root / EVIDENCE / "memory-lines.json"
+    where, prose = root / EVIDENCE / "memory-lines.json", root / FINDINGS / "memory.md"
     if profiles:
         found = [read_json(each / "profile" / "profile.json") or {} for each in profiles]
         if any(profile.get("profiler") != "memray" for profile in found):
             raise ConfigError("expected folders of `make profile PROFILER=memray`")
         write_json(where, {"profiles": [memory.kept(profile) for profile in found]})
-    run, picture = read_run(evidence), prose.with_suffix(".svg")
+    files = [root / EVIDENCE / f"{name}.json" for name in memory.LADDERS]
+    runs = {file.relative_to(root).as_posix(): read_run(file) for file in files}
+    picture = prose.with_suffix(".svg")
+    curves = {
+        f"{row.name} ({run.manifest['started'][:10]})": memory.weighed(row)
+        for run in runs.values()
+        for row in run.rows
+        if memory.weight(memory.weighed(row)) is not None
+    }
+    memory_figure(curves, picture)
     lines = (read_json(where) or {}).get("profiles", ())
-    memory_figure({row.name: memory.weighed(row) for row in run.rows}, picture)
-    kept = evidence.relative_to(root).as_posix()
-    prose.write_text(f"{GENERATED}\n\n{memory.page(kept, run, picture.name, lines)}", encoding="utf-8")
-    return [evidence, *([where] if lines else []), picture, prose]
+    prose.write_text(f"{GENERATED}\n\n{memory.page(runs, picture.name, lines)}", encoding="utf-8")
+    return [*([where] if lines else []), picture, prose]
 
 
 def publish_front(root: Path = CHECKOUT) -> list[Path]:
