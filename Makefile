@@ -49,7 +49,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile soak faul
 #: TO           the newest of them
 #: CELL         of [cliff.cells]: the server that stalls or does not (2.7.4)
 #: COST         instead of stalls, the ratio of costs to tell from 1: 1.05
-#: SETS         some of collector's or sharing's sets, as DRY_RUN names them: builds,stacks; drain-threads
+#: SETS         some of collector's or sharing's sets, as DRY_RUN names them: builds,stacks; core,mt
 #: BEFORE       commit whose hosts run beside this one's in sharing: did a change of yours help?
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest

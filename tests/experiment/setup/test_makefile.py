@@ -64,6 +64,7 @@ OTHERS = [
     "TO",
     "CELL",
     "COST",
+    "BEFORE",
 ]
 SET_UP = ["PYTHON", "PYTEST_ARGS", "LAB_RETRY"]
 
