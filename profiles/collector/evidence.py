@@ -7,7 +7,7 @@ from typing import Any
 
 from experiment.ask import ConfigError
 from experiment.setup import CHECKOUT, read_json, write_json
-from experiment.store import StoredRun, machine_kept, read_run, write_evidence
+from experiment.store import StoredRun, machine_kept, read_run, without_places, write_evidence
 from profiles.runs import interpreter_kept
 
 FOLDER = Path("notebooks") / "findings" / "collector"
@@ -20,7 +20,7 @@ _LEFT_OUT = ("folder",)
 
 def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Without what names the machine or a folder."""
-    small = dict(evidence)
+    small = {**evidence, "settings": without_places(evidence["settings"])}
     small["machine"] = machine_kept(evidence["machine"])
     small["rows"] = {
         name: {**row, "interpreter": interpreter_kept(row["interpreter"])} for name, row in evidence["rows"].items()

@@ -4,36 +4,21 @@ Every number and every verdict is computed here from what is passed in. Nothing 
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 from experiment.report import compare, markdown
 from experiment.store import StoredRun
-from profiles.collector import tables
-from profiles.collector.chain import Apart, Evidence, between, cells, take_apart
+from profiles.collector import changes, tables
+from profiles.collector.chain import Apart, Evidence, cells, take_apart
+from profiles.collector.changes import loads_of
 from profiles.collector.evidence import Published
 
 Reproduced = Sequence[Mapping[str, Any]]
 
-MERGE_IN_ITS_PLACE = """\
-int expected = _Py_THREAD_DETACHED;
-if (_Py_atomic_compare_exchange_int(&tstate->base.state, &expected, _Py_THREAD_SUSPENDED)) {
-    Py_ssize_t refcount = _Py_ExplicitMergeRefcount(ob, -1);
-    _Py_atomic_store_int(&tstate->base.state, _Py_THREAD_DETACHED);
-    _PyParkingLot_UnparkAll(&tstate->base.state);
-    PyMutex_Unlock(&bucket->mutex);
-    if (refcount == 0) {
-        _Py_Dealloc(ob);
-    }
-    return;
-}
-"""
-"""What `make collector SETS=builds` was given a CPython with: the lines that it has more."""
-
 
 def headline(evidence: Evidence) -> str:
     """The README's line: one plain sentence with two figures."""
-    load = _loads(evidence)[-1]
+    load = loads_of(evidence)[-1]
     cell = cells(evidence, "chain").get(("mt", 0, load, None))
     pause = None if cell is None else cell.pause_ms_per_s
     said = "" if pause is None else f" for {pause.median:.0f} ms a second at {load} sessions"
@@ -49,7 +34,7 @@ def page(published: Published, pictures: Sequence[str]) -> str:
     evidence = published.points
     if "chain" not in evidence["settings"]["sets"]:
         return _of_some_sets(evidence)
-    loads, reproduced = _loads(evidence), evidence["reproduced"]
+    loads, reproduced = loads_of(evidence), evidence["reproduced"]
     parts = ["# Who frees what another thread made?", _machine(evidence), "## Claim", _claim(evidence)]
     parts += ["## Evidence for", "### From gil to mt, one factor at a time"]
     parts += [markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "chain")), _legend(evidence)]
@@ -64,11 +49,11 @@ def page(published: Published, pictures: Sequence[str]) -> str:
     parts += ["### Everybody else", _designs(evidence)]
     parts += ["### What an operator can set", _set(evidence, "settings")]
     if published.changed is not None:
-        parts += ["### An owner that empties its queue", _changed(published.changed)]
+        parts += ["### An owner that empties its queue", changes.servers(published.changed)]
     if published.builds is not None:
-        parts += ["### The next CPython", _builds(published.builds)]
+        parts += ["### The next CPython", changes.builds(published.builds)]
     if published.merging is not None:
-        parts += ["### A CPython that merges in place of a detached owner", _merging(published.merging)]
+        parts += ["### A CPython that merges in place of a detached owner", changes.merging(published.merging)]
     if published.ceilings is not None:
         parts += ["### Ceilings", _ceilings(published.ceilings)]
     parts += ["### What the collector leaves: one core, several threads", _threads(evidence, loads[-1])]
@@ -92,11 +77,6 @@ def _of_some_sets(evidence: Evidence) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _loads(evidence: Evidence, of_set: str = "chain") -> list[int]:
-    loads: list[int] = sorted(evidence["settings"]["sets"][of_set]["sessions"])
-    return loads
-
-
 def _machine(evidence: Evidence) -> str:
     machine = evidence["machine"]
     tags = sorted({str(row["interpreter"]["tag"]) for row in evidence["rows"].values() if row["interpreter"]})
@@ -110,7 +90,7 @@ def _machine(evidence: Evidence) -> str:
 
 
 def _claim(evidence: Evidence) -> str:
-    load, reproduced = _loads(evidence)[-1], evidence["reproduced"]
+    load, reproduced = loads_of(evidence)[-1], evidence["reproduced"]
     said = [
         "A free-threaded CPython counts the last reference to an object down in the thread that made it. Another "
         "thread that drops it puts it into a queue of the maker's (`Python/brc.c`). The maker empties that queue when "
@@ -132,7 +112,7 @@ def _claim(evidence: Evidence) -> str:
 def _held(evidence: Evidence) -> str:
     """What the chain's cells free for a frame, by build."""
     found = cells(evidence, "chain")
-    load = _loads(evidence)[-1]
+    load = loads_of(evidence)[-1]
     words = []
     for row in ("gil", "st-ft", "mt"):
         cell = found.get((row, 0, load, None))
@@ -244,65 +224,6 @@ def _set(evidence: Evidence, name: str) -> str:
         return ""
     about: str = evidence["settings"]["sets"][name]["about"]
     return f"{about[0].upper()}{about[1:]}:\n\n{markdown(tables.ROW_HEADINGS, lines)}"
-
-
-def _changed(evidence: Evidence) -> str:
-    said = (
-        "Granian's `src/blocking.rs` changed in two ways, each some ten lines. `-line`: after each task a blocking "
-        "thread calls an empty Python function, so that it comes by the interpreter's loop and empties its queue. "
-        "`-attached`: it waits for tasks outside Python, attaches for a burst of them, and detaches, which ends its "
-        "thread state and with it the queue. All were built here from Granian's own source distribution, with the same "
-        "compiler and crates (three forks that it names were replaced by the registry's releases); `-plain` is that "
-        "without a change, and slower here than the published wheel."
-    )
-    parts = [said, markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "chain"))]
-    pairs = [(f"{row}-plain", f"{row}-{how}") for row, how in product(("st-ft", "mt"), ("line", "attached"))]
-    parts += ["Round by round:", _pairs(evidence, "chain", pairs)]
-    if owners := tables.owner_lines(evidence, "designs"):
-        parts += ["What waits, after the window:", markdown(tables.OWNER_HEADINGS, owners)]
-    return "\n\n".join(parts)
-
-
-def _pairs(evidence: Evidence, of_set: str, pairs: Sequence[tuple[str, str]]) -> str:
-    """What changes from one row to another in the same rounds, p50 and p95, at each load."""
-    lines = []
-    for load in _loads(evidence, of_set):
-        for before, after in pairs:
-            for quantity in ("p50", "p95"):
-                step = between(evidence, load, quantity, before, after, of_set)
-                if step is not None:
-                    what = f"newest {quantity}, {load} sessions"
-                    lines.append([f"{step.before} → {step.after}", what, tables.change(step)])
-    return markdown(tables.STEP_HEADINGS[:3], lines)
-
-
-def _builds(evidence: Evidence) -> str:
-    tags = {name: str(row["interpreter"]["tag"]) for name, row in evidence["rows"].items() if row["interpreter"]}
-    said = (
-        "`make collector SETS=builds`: two rows, each on two builds in turn "
-        f"({', '.join(f'{row}: {tag}' for row, tag in tags.items())}), from wheels of the same releases."
-    )
-    return f"{said}\n\n{_two_builds(evidence)}"
-
-
-def _merging(evidence: Evidence) -> str:
-    said = (
-        "CPython 3.14.7t, built twice from one checkout with the same options (no profile-guided optimisation): as it "
-        "is, and with the lines below in `_Py_brc_queue_object`, before it pushes onto the queue. Whoever queues an "
-        "object looks whether its owner is detached. A detached owner touches no reference count until it attaches "
-        "again, so it is held there, as stopping the world does, and the object is merged in its place, and freed at "
-        "once. Where the owner is attached, everything stays as it was. "
-        "`make collector SETS=builds PYTHONS=/a/build/bin/python3,/a/patched/build/bin/python3`:"
-    )
-    return "\n\n".join((said, f"```c\n{MERGE_IN_ITS_PLACE}```", _two_builds(evidence)))
-
-
-def _two_builds(evidence: Evidence) -> str:
-    """Rows that stand in twos: on one build, and on the other."""
-    rows_of = list(evidence["rows"])
-    rows = markdown(tables.ROW_HEADINGS, tables.row_lines(evidence, "builds"))
-    pairs = _pairs(evidence, "builds", list(zip(rows_of[::2], rows_of[1::2], strict=False)))
-    return "\n\n".join((rows, "Round by round:", pairs))
 
 
 def _stacks(evidence: Evidence) -> str:

@@ -78,8 +78,9 @@ def page(published: Published, pictures: tuple[str, ...] = ()) -> str:
     tags = ", ".join(dict.fromkeys(run["interpreter"]["tag"] for run in runs))
     parts = [
         "# Two cores: what threads of one process share",
-        f"Measured on {machine['cpus']} × {machine['cpu_model']}, Linux {machine['kernel'].partition('-')[0]}, "
-        f"CPython {tags}, begun {evidence['started'][:10]}. Each layout in turn, {settings['rounds']} rounds of {settings['window_s']:g} s.",
+        f"Measured on {machine['cpus']} × {machine['cpu_model']}, Linux {machine['kernel'].partition('-')[0]}, CPython "
+        f"{tags}, begun {evidence['started'][:10]}. Each layout in turn, {settings['rounds']} rounds of "
+        f"{settings['window_s']:g} s.",
         "## Claim",
         "\n".join(f"- {claim(run)}" for run in runs),
     ]
