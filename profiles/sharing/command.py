@@ -36,6 +36,8 @@ def sharing(
     if objects := object_lines(evidence):
         report_console().print(lines_table("what both threads count", OBJECT_HEADINGS, objects))
     print(f"RESULT {folder.path}")
+    if any(run["refused"] or any(turn["failed"] for turn in run["turns"]) for run in evidence["runs"]):
+        raise typer.Exit(1)
 
 
 def publish_sharing(

@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from experiment.ask import Ask, Config, ConfigError, Sharing, SharingHost, resolve_one
 from experiment.host import Command, Limits, Role, Run, ShapeRefused, clean_leftovers, usable_cpus
-from experiment.run import GIL_TURNED_ON, Display, Launch, prepare
+from experiment.run import GIL_TURNED_ON, Display, Launch, ProbeError, prepare
 from experiment.setup import CHECKOUT, SetupError, write_json
 from experiment.store import RunFolder
 from profiles.runs import begun, refusal
@@ -132,7 +132,11 @@ async def run_sharing(
             display.note(note)
         evidence = {**begun(run, started), "settings": sharing.model_dump(), "cpus": cpus, "runs": runs}
         write_json(folder.path / EVIDENCE, evidence)
-        counting = [each for each in launches if await anyio.to_thread.run_sync(_counts, each[2])]
+        counting = [
+            each
+            for each in launches
+            if each[1].program != "granian" and await anyio.to_thread.run_sync(_counts, each[2])
+        ]
         ahead = [
             (number, kept, host, launch, layout)
             for number in range(1, sharing.rounds + 1)
@@ -209,10 +213,12 @@ async def _turn(
 
 
 def _said(log: Path) -> dict[str, Any]:
-    """The line of JSON among a server's own."""
-    lines = log.read_text(encoding="utf-8").splitlines()
-    found: dict[str, Any] = json.loads(next(line for line in reversed(lines) if line.startswith('{"gil"')))
-    return found
+    """The line of JSON among a server's own. Raises ProbeError where there is none."""
+    for line in reversed(log.read_text(encoding="utf-8").splitlines()):
+        if line.startswith('{"gil"'):
+            found: dict[str, Any] = json.loads(line)
+            return found
+    raise ProbeError(f"{log.name}: expected a line of JSON, found none; see it in the run's folder")
 
 
 def _variables(layout: Layout, folder: RunFolder) -> dict[str, str]:

@@ -267,7 +267,7 @@ def test_a_closing_connection_that_takes_nothing_is_cut_off(monkeypatch: pytest.
 
 
 def test_each_loop_has_its_own_copy_of_what_is_called_for_each_frame() -> None:
-    one, other = connection_module.of_this_thread(), connection_module.of_this_thread()
+    one, other = (connection_module.of_this_thread(Connection) for _ in range(2))
     assert issubclass(one, Connection)
     assert one.on_ws_frame is not other.on_ws_frame
     assert one.on_ws_frame.__code__ is Connection.on_ws_frame.__code__

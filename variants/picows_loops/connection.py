@@ -193,9 +193,9 @@ class Connection(WSListener):  # type: ignore[misc]
         self._timer = self._loop.call_later(delay_s, callback, *arguments)
 
 
-def of_this_thread() -> type[Connection]:
-    """`Connection` with its own copy of what picows calls for each frame: a call from C takes references to the
-    function, and where all loops' threads share one, they count them atomically, in one cache line."""
-    shared = Connection.on_ws_frame
+def of_this_thread(listener: type[Connection]) -> type[Connection]:
+    """The class with its own copy of what picows calls for each frame: a call from C takes references to the function,
+    and where all loops' threads share one, they count them atomically, in one cache line."""
+    shared = listener.on_ws_frame
     own = FunctionType(shared.__code__, shared.__globals__, shared.__name__)
-    return type("Connection", (Connection,), {"on_ws_frame": own})
+    return type(listener.__name__, (listener,), {"on_ws_frame": own})

@@ -172,7 +172,7 @@ class LoopThread(threading.Thread):
     def _router(self, client: InferenceClient, tally: Tally, connections: set[Connection]) -> Any:
         """What picows calls with each HTTP request: a listener for a WebSocket, a whole answer, or None for 404."""
         phases, admission, settings = random.Random(), self._options.admission, SessionSettings()
-        connection = of_this_thread()
+        connection = of_this_thread(Connection)
 
         def route(request: WSUpgradeRequest) -> Connection | WSUpgradeResponseWithListener | None:
             path = request.path.partition(b"?")[0]

@@ -38,5 +38,5 @@ def test_every_session_second_is_answered(program: str) -> None:
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
 def test_the_core_takes_as_many_instructions_again() -> None:
     valgrind = str(shutil.which("valgrind"))
-    counts = [count_one(valgrind, Path(sys.executable), "core", 1)[0] for _ in range(2)]
+    _, *counts = (count_one(valgrind, Path(sys.executable), "core", 1)[0] for _ in range(3))  # the first compiles
     assert counts[1] == pytest.approx(counts[0], rel=0.01)

@@ -67,7 +67,7 @@ def test_what_is_asked_for_by_name_is_kept_and_recorded_without_folders_of_this_
     }
     facts = found.facts()
     assert facts["kept"] == {"A_SECRET": "hunter2", "LD_PRELOAD": "libjemalloc.so.2:libhook.so", "PYTHON_JIT": "1"}
-    assert facts["dropped"] == ["GLIBC_TUNABLES", "PYTHONMALLOC"]
+    assert facts["dropped"] == ["GLIBC_TUNABLES", "PYTHONDONTWRITEBYTECODE", "PYTHONMALLOC"]
     assert facts["passed"] == ["LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED"]
 
 
