@@ -109,10 +109,9 @@ def _share_clock() -> None:
     module.monotonic = _SharedClock().now_s  # type: ignore[attr-defined]
 
 
-def _core(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
-    bench = importlib.import_module("experiment.bench.core")
+def _core(given: argparse.Namespace, loop: Loop, module: Any, tallies: Any) -> None:
     while True:
-        bench.time_session_seconds(CORE_BATCH)
+        module.time_session_seconds(CORE_BATCH)
         loop.served += CORE_BATCH
 
 
@@ -124,68 +123,59 @@ def _options(given: argparse.Namespace, loop: Loop, **factors: Any) -> Any:
     )
 
 
-def _tallies(shared: dict[str, Any], given: argparse.Namespace) -> Any:
-    module = importlib.import_module("variants.shared.metrics")
-    if given.own:
-        return module.Tallies.create(1)
-    return shared.setdefault("tallies", module.Tallies.create(len(given.cpus)))
+def _tallies(loops: int) -> Any:
+    return importlib.import_module("variants.shared.metrics").Tallies.create(loops)
 
 
-def _picows_loops(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
-    module: Any = importlib.import_module("variants.picows_loops.loops")
+def _picows_loops(given: argparse.Namespace, loop: Loop, module: Any, tallies: Any) -> None:
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
-    options, tallies = _options(given, loop), _tallies(shared, given)
     if given.gil:
         module.require_interpreter = lambda _: None  # it would refuse to serve with one
-    module.LoopThread(loop.number, options, tallies, loop.listener, ended).run()
+    module.LoopThread(loop.number, _options(given, loop), tallies, loop.listener, ended).run()
     raise RuntimeError("it serves no more") from ended.get()
 
 
-def _drain(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
-    module = importlib.import_module("variants.drain.loop")
+def _drain(given: argparse.Namespace, loop: Loop, module: Any, tallies: Any) -> None:
     settings = importlib.import_module("gateway").SessionSettings()
-    options, tallies = _options(given, loop), _tallies(shared, given)
-    module.Loop(options, settings, tallies, loop.listener).run()
+    module.Loop(_options(given, loop), settings, tallies, loop.listener).run()
 
 
-def _granian(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+def _granian(given: argparse.Namespace, loop: Loop, module: Any, tallies: Any) -> None:
     """In the main thread, which gets its signals: the stock application, a loop for each CPU in its mt runtime."""
     options = _options(given, loop, runtime="mt")
     options.to_environment()
-    importlib.import_module("variants.shared.metrics").Tallies.create(options.loops).to_environment()
-    importlib.import_module("variants.asgi.__main__").granian(options)
+    tallies.to_environment()
+    module.granian(options)
     raise RuntimeError("Granian serves no more")
 
 
-HOSTS: dict[str, Callable[[argparse.Namespace, Loop, dict[str, Any]], None]] = {
-    "core": _core,
-    "picows_loops": _picows_loops,
-    "drain": _drain,
-    "granian": _granian,
+HOSTS: dict[str, tuple[str, Callable[[argparse.Namespace, Loop, Any, Any], None]]] = {
+    "core": ("experiment.bench.core", _core),
+    "picows_loops": ("variants.picows_loops.loops", _picows_loops),
+    "drain": ("variants.drain.loop", _drain),
+    "granian": ("variants.asgi.__main__", _granian),
 }
-_HOST_MODULES = {
-    "core": "experiment.bench.core",
-    "picows_loops": "variants.picows_loops.loops",
-    "drain": "variants.drain.loop",
-    "granian": "variants.asgi.__main__",
-}
+"""Each with its module, which is its thread's own where that is asked for, and tallies, which are then, too."""
 
 
-def _run(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+def _run(given: argparse.Namespace, loop: Loop, tallies: Any) -> None:
     """In the loop's thread. With modules of its own, it imports them: the objects are then its own, too."""
     try:
-        tops = {top for name in given.own for top in MODULES.get(name, ())}
+        tops = {top for name in given.own for top in MODULES[name]}
         for name in [name for name in list(sys.modules) if name.partition(".")[0] in tops]:
             del sys.modules[name]
-        HOSTS[given.host](given, loop, shared)
+        name, serve = HOSTS[given.host]
+        if given.own and tallies is not None:
+            tallies = _tallies(1)
+        serve(given, loop, importlib.import_module(name), tallies)
     except BaseException as error:
         loop.failed.append(error)
         raise
 
 
-def _start(given: argparse.Namespace, loop: Loop, shared: dict[str, Any]) -> None:
+def _start(given: argparse.Namespace, loop: Loop, tallies: Any) -> None:
     """Returns once it serves: only then may the next one look at `sys.modules`."""
-    loop.thread = threading.Thread(target=_run, args=(given, loop, shared), name=f"loop-{loop.number}", daemon=True)
+    loop.thread = threading.Thread(target=_run, args=(given, loop, tallies), name=f"loop-{loop.number}", daemon=True)
     loop.thread.start()
     assert loop.thread.native_id is not None
     os.sched_setaffinity(loop.thread.native_id, {loop.cpu})
@@ -311,7 +301,8 @@ def _report_and_end(given: argparse.Namespace, loop: Loop, stack: ExitStack) -> 
 def main() -> int:
     """Serve, and measure once."""
     given = arguments()
-    importlib.import_module(_HOST_MODULES[given.host])
+    host = importlib.import_module(HOSTS[given.host][0])
+    tallies = None if given.host == "core" else _tallies(len(given.cpus))
     with ExitStack() as stack:
 
         def feeders(port: int, cpus: list[int]) -> list[Feeder]:
@@ -322,7 +313,7 @@ def main() -> int:
             loop = Loop(0, given.cpus[0], port, None, feeders(port, given.cpus))
             os.sched_setaffinity(0, given.cpus)
             threading.Thread(target=_report_and_end, args=(given, loop, stack), daemon=True).start()
-            _granian(given, loop, {})
+            _granian(given, loop, host, tallies)
         loops = []
         for number, cpu in enumerate(given.cpus):
             if given.host == "core":
@@ -335,9 +326,8 @@ def main() -> int:
             _share_clock()
         if given.host == "drain":
             gc.freeze()  # as its host does
-        shared: dict[str, Any] = {}
         for loop in loops:
-            _start(given, loop, shared)
+            _start(given, loop, tallies)
         _report(given, loops)
     return 0
 

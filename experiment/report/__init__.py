@@ -3,7 +3,7 @@
 from experiment.report.bench import show_bench
 from experiment.report.capacity import draw, text, write_capacity
 from experiment.report.comparison import compare
-from experiment.report.costs import Spread
+from experiment.report.costs import Spread, paired
 from experiment.report.figures import rows_figure, save, save_all
 from experiment.report.instructions import keep_instructions
 from experiment.report.pages.publish import (
@@ -26,6 +26,7 @@ __all__ = [
     "keep_instructions",
     "lines_table",
     "markdown",
+    "paired",
     "publish",
     "publish_builds",
     "publish_draining",

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from experiment.store import Point
 from experiment.terms import Bracket
 
+K = TypeVar("K")
 FACTORS: dict[str, tuple[str, ...]] = {
     "transport to the inference server": ("transport",),
     "interpreter build": ("interpreter",),
@@ -66,7 +67,7 @@ def common_sessions(rows: Sequence[tuple[Sequence[Point], int]]) -> int | None:
     return max(shared, default=None)
 
 
-def paired(values: Mapping[str, float], base: Mapping[str, float]) -> list[float]:
+def paired(values: Mapping[K, float], base: Mapping[K, float]) -> list[float]:
     """Ratios to the base, round by round; a round that one of them lacks is left out."""
     return [values[slot] / base[slot] for slot in base if slot in values and base[slot]]
 

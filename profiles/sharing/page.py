@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiment.report import markdown
+from experiment.report import markdown, paired
 from profiles.sharing.evidence import Published
 from profiles.sharing.layouts import AGAIN, PROCESSES, THREADS
 from profiles.sharing.ratios import Ratio, by_round, ratio
@@ -166,7 +166,7 @@ def _changed(runs: list[Run]) -> str | None:
 def _by_round(run: Run) -> str:
     """The gap, round by round."""
     costs, base = (by_round(run["turns"], layout) for layout in (THREADS.name, PROCESSES.name))
-    return ", ".join(f"{costs[number] / base[number]:.2f}" for number in sorted(costs.keys() & base.keys()))
+    return ", ".join(f"{each:.2f}" for each in paired(costs, base))
 
 
 def _against(runs: list[Run]) -> str:

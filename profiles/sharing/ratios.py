@@ -3,9 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 from scipy.stats import t as student
+
+from experiment.report import paired
 
 CONFIDENCE = 0.95
 
@@ -30,12 +33,11 @@ class Ratio:
 
 def ratio(values: Mapping[int, float], base: Mapping[int, float]) -> Ratio | None:
     """Of values and a base by round; None with fewer than two rounds that both have."""
-    logs = [math.log(values[number] / base[number]) for number in sorted(set(values) & set(base))]
+    logs = [math.log(each) for each in paired(values, base)]
     if len(logs) < 2:
         return None
-    mean = math.fsum(logs) / len(logs)
-    spread = math.sqrt(math.fsum((each - mean) ** 2 for each in logs) / (len(logs) - 1))
-    half = float(student.ppf((1 + CONFIDENCE) / 2, len(logs) - 1)) * spread / math.sqrt(len(logs))
+    mean = fmean(logs)
+    half = float(student.ppf((1 + CONFIDENCE) / 2, len(logs) - 1)) * stdev(logs) / math.sqrt(len(logs))
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(logs))
 
 

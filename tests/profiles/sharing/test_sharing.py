@@ -101,10 +101,9 @@ def test_the_gap_is_claimed_where_it_is_beyond_a_and_a() -> None:
 
 
 def test_the_committed_page_is_what_its_evidence_gives() -> None:
-    from profiles.sharing.publish import pages_of
+    from profiles.sharing.publish import PROSE, text
 
-    for path, text in pages_of().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `python -m profiles publish-sharing`"
+    assert PROSE.read_text(encoding="utf-8") == text(), f"{PROSE.name}: run `python -m profiles publish-sharing`"
 
 
 def test_kept_evidence_names_no_place_of_the_machine() -> None:
