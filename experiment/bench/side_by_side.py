@@ -29,7 +29,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from experiment.bench import touched
+from experiment.bench import touched, waits
 from experiment.bench.feeder import LOOPBACK, Feeder, feeding_from
 from simulator.port import free_port
 from variants.shared.build import gil_enabled, running
@@ -50,6 +50,8 @@ _START_LIMIT_S = 10.0
 _HOT = 0.1
 """Counted down less often in a session-second, an object is not named."""
 _WARM_UP_S = 2.0
+_TRACE_BEGINS_S = 0.5
+"""What perf takes to attach."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--begin-s", type=float, help="when to measure, by the machine's monotonic clock (soon)")
     parser.add_argument("--window-s", type=float, default=4.0, help="how long (default %(default)s)")
     parser.add_argument("--count-shared", action="store_true", help="name what all loops touch: `touched`")
+    parser.add_argument("--trace-waits", action="store_true", help="say what loops wait for, by perf: `waits`")
     parser.add_argument("--share-clock", action="store_true", help="let all frames touch one more shared object")
     given = parser.parse_args()
     given.cpus = [int(cpu) for cpu in given.cpus.split(",")]
@@ -223,6 +226,22 @@ def _state(loop: Loop) -> dict[str, float]:
     return found
 
 
+def _traced(loops: list[Loop], window_s: float) -> dict[str, Any]:
+    """One more window, under perf, which itself costs: what all loops waited for."""
+    threads = frozenset(loop.thread.native_id or 0 for loop in loops if loop.thread is not None)
+    try:
+        with waits.tracing() as trace:
+            trace.start(os.getpid())
+            time.sleep(_TRACE_BEGINS_S)
+            before, begin_s = sum(loop.session_seconds for loop in loops), time.monotonic()
+            time.sleep(window_s)
+            served, end_s = sum(loop.session_seconds for loop in loops) - before, time.monotonic()
+            found = trace.stop(threads or None, begin_s, end_s)
+            return {"refused": None, "sees_stops": trace.sees_stops, "session_seconds": served, "waits": found}
+    except waits.CannotTrace as error:
+        return {"refused": str(error), "sees_stops": False, "session_seconds": 0, "waits": []}
+
+
 def _measured(loops: list[Loop], window_s: float, *, counts: bool) -> dict[str, Any]:
     began_s, collections_s = 0.0, 0.0
 
@@ -280,7 +299,10 @@ def _report(given: argparse.Namespace, loops: list[Loop]) -> None:
     time.sleep(begin_s - ready_s)
     if gil_enabled() != (given.gil or not running().endswith("t")):
         raise RuntimeError(f"expected the GIL {'on' if given.gil else 'off'} on CPython {running()}, it is not")
-    print(json.dumps(_measured(loops, given.window_s, counts=given.count_shared)), flush=True)
+    found = _measured(loops, given.window_s, counts=given.count_shared)
+    if given.trace_waits:
+        found["traced"] = _traced(loops, given.window_s)
+    print(json.dumps(found), flush=True)
 
 
 def _report_and_end(given: argparse.Namespace, loop: Loop, stack: ExitStack) -> None:

@@ -13,7 +13,7 @@ from experiment.run import Display
 from experiment.setup import CHECKOUT, read_json
 from profiles.sharing.evidence import keep
 from profiles.sharing.run import EVIDENCE, announce, chosen, run_sharing
-from profiles.sharing.tables import HEADINGS, OBJECT_HEADINGS, lines, object_lines
+from profiles.sharing.tables import HEADINGS, OBJECT_HEADINGS, WAIT_HEADINGS, lines, object_lines, wait_lines
 
 
 def sharing(
@@ -35,6 +35,7 @@ def sharing(
     report_console().print(lines_table("loops side by side", HEADINGS, lines(evidence)))
     if objects := object_lines(evidence):
         report_console().print(lines_table("what both threads count", OBJECT_HEADINGS, objects))
+    report_console().print(lines_table("what loops wait for", WAIT_HEADINGS, wait_lines(evidence)))
     print(f"RESULT {folder.path}")
     if any(run["refused"] or any(turn["failed"] for turn in run["turns"]) for run in evidence["runs"]):
         raise typer.Exit(1)

@@ -26,6 +26,8 @@ class Layout:
 PROCESSES = Layout("processes", "a process for each loop: they share nothing", processes=2, loops=1)
 THREADS = Layout("threads", "a thread for each loop, as the row has it")
 COUNTED = Layout("threads, counted", "threads, on a CPython that counts what they touch", options=("--count-shared",))
+TRACED = tuple(replace(each, name=f"{each.name}, traced", options=("--trace-waits",)) for each in (PROCESSES, THREADS))
+"""What their loops wait for, as perf sees it."""
 ONE = Layout("one", "one loop alone, the other CPU idle", loops=1)
 AGAIN = " again"
 

@@ -7,7 +7,15 @@ from experiment.report import markdown, paired
 from profiles.sharing.evidence import Published
 from profiles.sharing.layouts import AGAIN, PROCESSES, THREADS
 from profiles.sharing.ratios import Ratio, by_round, ratio
-from profiles.sharing.tables import HEADINGS, OBJECT_HEADINGS, layouts_of, lines, object_lines
+from profiles.sharing.tables import (
+    HEADINGS,
+    OBJECT_HEADINGS,
+    WAIT_HEADINGS,
+    layouts_of,
+    lines,
+    object_lines,
+    wait_lines,
+)
 
 Evidence = Mapping[str, Any]
 Run = Mapping[str, Any]
@@ -91,6 +99,8 @@ def page(published: Published, pictures: tuple[str, ...] = ()) -> str:
     parts += ["### Constants that nobody made immortal", _bytecode(runs)]
     if touched is not None:
         parts += ["### Which objects", _objects(touched)]
+    if waited := wait_lines(evidence):
+        parts += ["### Locks, and a stopped world", _waited(runs), markdown(WAIT_HEADINGS, waited)]
     if changed := _changed(runs):
         parts += ["### What our hosts share less since", changed]
     parts += ["## Evidence against, and what stays open", _against(runs)]
@@ -146,6 +156,18 @@ def _objects(touched: Evidence) -> str:
         "often. `make sharing PYTHONS=/that/build/bin/python3`."
     )
     return "\n\n".join((said, f"```c\n{COUNTING}```", after, markdown(OBJECT_HEADINGS, object_lines(touched))))
+
+
+def _waited(runs: list[Run]) -> str:
+    said = (
+        "One more window of each host under Linux's perf: every futex that a loop's thread waited at, and every stop "
+        "of the world, from the call that asks for it to the one that ends it, by the innermost functions of the "
+        "stack. A lock that is free costs no futex. perf makes a wait longer, and does not make one."
+    )
+    blind = [run["label"] for run in runs for each in run.get("traced", {}).values() if not each.get("sees_stops")]
+    if blind:
+        said += f" Stops of the world could not be seen of: {', '.join(dict.fromkeys(blind))}."
+    return said
 
 
 def _changed(runs: list[Run]) -> str | None:

@@ -21,7 +21,7 @@ from experiment.run import GIL_TURNED_ON, Display, Launch, ProbeError, prepare
 from experiment.setup import CHECKOUT, SetupError, write_json
 from experiment.store import RunFolder
 from profiles.runs import begun, refusal
-from profiles.sharing.layouts import COUNTED, ONE, Layout, layouts
+from profiles.sharing.layouts import COUNTED, ONE, TRACED, Layout, layouts
 
 EVIDENCE = "sharing.json"
 CPUS = 2
@@ -57,6 +57,11 @@ def turn_s(sharing: Sharing) -> float:
     return START_S + sharing.window_s + END_S
 
 
+def traced_s(sharing: Sharing) -> float:
+    """How long one takes whose waits are traced: a second window, and perf's reading of it."""
+    return turn_s(sharing) + 2 * sharing.window_s
+
+
 def of_host(host: SharingHost, revision: str | None = None) -> list[Layout]:
     """Its layouts, in order. Granian's workers are processes wherever there is a GIL."""
     former = None if host.program == "core" else revision
@@ -67,7 +72,8 @@ def of_host(host: SharingHost, revision: str | None = None) -> list[Layout]:
 def announce(sharing: Sharing, builds: int, revision: str | None = None) -> str:
     """How many windows, and how long they take."""
     each = {name: len(of_host(host, revision)) for name, host in sharing.hosts.items()}
-    total_s = builds * sharing.rounds * sum(each.values()) * turn_s(sharing)
+    rounds_s = sharing.rounds * sum(each.values()) * turn_s(sharing)
+    total_s = builds * (rounds_s + len(TRACED) * len(each) * traced_s(sharing))
     named = ", ".join(f"{name} {count}" for name, count in each.items())
     on = "" if builds == 1 else f" on each of {builds} interpreters"
     return f"layouts {named}, {sharing.rounds} rounds{on}, {turn_s(sharing):g} s each: about {total_s / 60:.0f} min"
@@ -165,6 +171,16 @@ async def run_sharing(
                 stage.update("counting")
                 kept["shared"] = await _turn(run, sharing, host, launch, COUNTED, cpus, folder)
             write_json(folder.path / EVIDENCE, evidence)
+        for kept, host, launch in launches:
+            if (kept, host, launch) in counting:
+                continue
+            kept["traced"] = {}
+            for layout in TRACED:
+                with display.stage(f"{kept['label']}: what they wait for, {layout.name}", traced_s(sharing)) as stage:
+                    stage.update("locks and stopped worlds, by perf")
+                    turn = await _turn(run, sharing, host, launch, layout, cpus, folder)
+                kept["traced"][layout.name] = turn["traced"] if turn["failed"] is None else {"refused": turn["failed"]}
+                write_json(folder.path / EVIDENCE, evidence)
         evidence["finished"] = True
         write_json(folder.path / EVIDENCE, evidence)
     return folder
@@ -191,6 +207,7 @@ async def _turn(
     roles: list[Role] = []
     logs = [folder.path / f"process-{index}.log" for index in range(layout.processes)]
     limits = Limits(frozenset(cpus))
+    most_s = (traced_s(sharing) if layout in TRACED else turn_s(sharing)) + _LATE_S
     try:
         for index, log in enumerate(logs):
             log.unlink(missing_ok=True)
@@ -199,13 +216,13 @@ async def _turn(
             home = tree if tree is not None and layout.revision else CHECKOUT
             command = Command(argv, cwd=home, log=log, env=_variables(layout, folder))
             roles.append(run.start(command, run.group(f"loops-{index}", limits)))
-        with anyio.move_on_after(turn_s(sharing) + _LATE_S):
+        with anyio.move_on_after(most_s):
             for role, log in zip(roles, logs, strict=True):
                 ended = await role.wait()
                 if ended.status != 0:
                     return {"failed": f"{log.name}: {ended}"}
             return _sum([_said(log) for log in logs])
-        return {"failed": f"expected an end within {turn_s(sharing) + _LATE_S:g} s"}
+        return {"failed": f"expected an end within {most_s:g} s"}
     finally:
         with anyio.CancelScope(shield=True):
             for role in roles:
@@ -256,8 +273,27 @@ def _sum(processes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         found[f"{name}_per_session_second"] = sum(loop[name] for loop in loops) / seconds
     if "shared" in processes[0]:
         found["shared"] = processes[0]["shared"]
+    if "traced" in processes[0]:
+        found["traced"] = _traced([process["traced"] for process in processes])
     found["busy"] = sum(loop["cpu_us"] for loop in loops) / 1e6 / len(loops) / processes[0]["wall_s"]
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
+
+
+def _traced(processes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Waits of all processes together, by kind and place; those of the longest time first."""
+    refused = next((each["refused"] for each in processes if each["refused"]), None)
+    places: dict[tuple[str, str], dict[str, Any]] = {}
+    for wait in (wait for process in processes for wait in process["waits"]):
+        known = places.setdefault((wait["kind"], wait["where"]), {**wait, "times": 0, "us": 0.0, "longest_us": 0.0})
+        known["times"] += wait["times"]
+        known["us"] = round(known["us"] + wait["us"], 1)
+        known["longest_us"] = max(known["longest_us"], wait["longest_us"])
+    return {
+        "refused": refused,
+        "sees_stops": all(each["sees_stops"] for each in processes),
+        "session_seconds": sum(each["session_seconds"] for each in processes),
+        "waits": sorted(places.values(), key=lambda wait: -wait["us"]),
+    }
 
 
 def _says(turn: Mapping[str, Any]) -> str:

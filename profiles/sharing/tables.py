@@ -55,3 +55,27 @@ def object_lines(evidence: Mapping[str, Any]) -> list[list[str]]:
             what = one["what"].replace("|", "\\|")
             found.append([run["host"], f"`{what}`", one["type"], one["where"] or "–", str(one["per_session_second"])])
     return found
+
+
+WAIT_HEADINGS = ("loops", "layout", "what", "where", "times per 1000 session-s", "µs per 1000 session-s", "longest, ms")
+WAITS_SHOWN = 5
+"""Of each layout, those that took longest in all."""
+
+
+def wait_lines(evidence: Mapping[str, Any]) -> list[list[str]]:
+    """What loops waited for, of each traced layout of each run."""
+    found = []
+    for run in evidence["runs"]:
+        for name, traced in run.get("traced", {}).items():
+            layout = name.partition(",")[0]
+            if traced["refused"]:
+                found.append([run["label"], layout, f"not traced: {traced['refused']}", "", "", "", ""])
+                continue
+            thousands = traced["session_seconds"] / 1000
+            for wait in traced["waits"][:WAITS_SHOWN]:
+                often, long = wait["times"] / thousands, wait["us"] / thousands
+                numbers = [f"{often:.1f}", f"{long:.0f}", f"{wait['longest_us'] / 1000:.2f}"]
+                found.append([run["label"], layout, wait["kind"], wait["where"], *numbers])
+            if not traced["waits"]:
+                found.append([run["label"], layout, "none", "", "", "", ""])
+    return found

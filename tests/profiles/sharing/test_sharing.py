@@ -10,8 +10,8 @@ from profiles.sharing.evidence import FOLDER, Published, compact
 from profiles.sharing.layouts import PROCESSES, THREADS, layouts
 from profiles.sharing.page import claim, page
 from profiles.sharing.ratios import by_round, ratio
-from profiles.sharing.run import _sum, announce, chosen, of_host, sharing_of
-from profiles.sharing.tables import lines
+from profiles.sharing.run import _sum, _traced, announce, chosen, of_host, sharing_of
+from profiles.sharing.tables import lines, wait_lines
 
 
 def turn(layout: str, number: int, cost: float, **more: Any) -> dict[str, Any]:
@@ -53,7 +53,8 @@ def test_each_step_keeps_what_the_ones_before_it_had_of_their_own() -> None:
 def test_the_length_is_said_beforehand() -> None:
     sharing = sharing_of(load_config())
     windows = sharing.rounds * sum(len(of_host(host)) for host in sharing.hosts.values())
-    assert f"about {windows * (4.5 + sharing.window_s) / 60:.0f} min" in announce(sharing, 1)
+    traced_s = 2 * len(sharing.hosts) * (4.5 + 3 * sharing.window_s)
+    assert f"about {(windows * (4.5 + sharing.window_s) + traced_s) / 60:.0f} min" in announce(sharing, 1)
     assert list(chosen(load_config(), ["core"]).hosts) == ["core"]
     assert not any(layout.gil for layout in of_host(sharing.hosts["mt"]))
     with pytest.raises(ConfigError, match=r"\[sharing\] is missing"):
@@ -71,6 +72,21 @@ def test_a_turn_is_the_sum_of_its_loops() -> None:
     assert both["collections_us_per_session_second"] == 100
     nothing = _sum([{**process, "loops": [{**loop, "session_seconds": 0}]}])
     assert nothing["failed"] == "no session-second was served"
+
+
+def test_what_processes_wait_for_is_added_up_by_place() -> None:
+    wait = {"kind": "lock", "where": "a ← b", "times": 2, "us": 10.0, "longest_us": 8.0}
+    one = {"refused": None, "sees_stops": True, "session_seconds": 500, "waits": [wait]}
+    found = _traced([one, {**one, "waits": [{**wait, "us": 5.0}, {**wait, "where": "c", "us": 90.0}]}])
+    assert found["session_seconds"] == 1000
+    assert [(each["where"], each["times"], each["us"]) for each in found["waits"]] == [
+        ("c", 2, 90.0),
+        ("a ← b", 4, 15.0),
+    ]
+    run = {**run_of(processes=[100.0]), "traced": {"processes, traced": found}}
+    assert wait_lines({"runs": [run]})[0] == ["x", "processes", "lock", "c", "2.0", "90", "0.01"]
+    refused = {**run, "traced": {"threads, traced": {**found, "refused": "no perf", "waits": []}}}
+    assert wait_lines({"runs": [refused]}) == [["x", "threads", "not traced: no perf", "", "", "", ""]]
 
 
 def test_a_failed_window_is_told_and_not_counted() -> None:
