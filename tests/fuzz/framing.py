@@ -9,7 +9,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from gateway import FRAME_BYTES
-from variants.drain.decoder import ClosableProtocol, Decoder
+from variants.drain.decoder import WIRE_BYTES, ClosableProtocol, Decoder, Scratch
 
 OUR_CLOSE = (1003, "expected 640 bytes")
 
@@ -90,27 +90,40 @@ def plain(data: bytes, *, closes: bool = False) -> Outcome:
     return outcome(protocol, messages)
 
 
-def drained(data: bytes, cuts: Sequence[int], holds: Sequence[bool], *, closes: bool = False) -> Outcome:
-    """What the decoder makes of it, cut at these places; the memory that it is given is used again, as a loop does.
+def drained(data: bytes, cuts: Sequence[int], leaves: Sequence[bool], *, closes: bool = False) -> Outcome:
+    """What drain makes of it, cut at these places; the memory that it reads into is used again, as a loop does.
 
-    `holds`: whether it may hold what comes, in turn; not what comes last. `closes`: as for `plain`.
+    `leaves`: whether audio that has come is left for the next read, in turn; not what comes last. `closes`: as for
+    `plain`.
     """
     protocol = open_protocol()
-    decoder = Decoder(protocol)
+    decoder, scratch = Decoder(protocol), Scratch(len(data) + WIRE_BYTES)
+    decoder.expects_audio = True
     messages: list[str | bytes] = []
-    scratch = bytearray(len(data))
-    may_hold = cycle(holds)
+    may_leave, left = cycle(leaves), b""
     for start, end in pairwise([0, *sorted(cuts), len(data)]):
-        part = decoder.held + data[start:end]
-        scratch[: len(part)] = part
-        for event in decoder.receive(memoryview(scratch)[: len(part)], may_hold=end < len(data) and next(may_hold)):
+        part = decoder.held + left + data[start:end]
+        left = b""
+        scratch.memory[: len(part)] = part
+        if part and decoder.is_run(scratch, len(part)):
+            if end < len(data) and next(may_leave):
+                left = part
+                continue
+            run = scratch.unmasked(len(part) // WIRE_BYTES)
+            scratch.memory[:] = b"\xaa" * len(scratch.memory)
+            messages += _frames(run)
+            continue
+        for event in decoder.receive(scratch.memory[: len(part)]):
             assert protocol.state is State.OPEN
             if isinstance(event, memoryview):
-                run = bytes(event)
-                messages += [run[at : at + FRAME_BYTES] for at in range(0, len(run), FRAME_BYTES)]
+                messages += _frames(event)
             else:
                 messages.append(event)
                 if closes and not is_audio(event):
                     protocol.send_close(*OUR_CLOSE)
-        scratch[:] = b"\xaa" * len(scratch)
+        scratch.memory[:] = b"\xaa" * len(scratch.memory)
     return outcome(protocol, messages)
+
+
+def _frames(run: memoryview) -> list[bytes]:
+    return [bytes(run[at : at + FRAME_BYTES]) for at in range(0, len(run), FRAME_BYTES)]

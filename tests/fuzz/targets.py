@@ -22,13 +22,13 @@ def _cuts(size: int, length: int) -> range:
 
 
 def decoder(data: bytes) -> None:
-    """Frames: what websockets makes of them byte by byte. First bytes: size of pieces; which may be held, and whether
+    """Frames: what websockets makes of them byte by byte. First bytes: size of pieces; which may be left, and whether
     we close at what is no audio."""
     size, flags = (*data[:2], 0, 0)[:2]
     data = data[2:]
-    holds = [bool(flags >> bit & 1) for bit in range(1, 8)]
+    leaves = [bool(flags >> bit & 1) for bit in range(1, 8)]
     closes = bool(flags & 1)
-    assert drained(data, _cuts(size, len(data)), holds, closes=closes) == plain(data, closes=closes)
+    assert drained(data, _cuts(size, len(data)), leaves, closes=closes) == plain(data, closes=closes)
 
 
 def answers(data: bytes) -> None:

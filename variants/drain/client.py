@@ -12,8 +12,8 @@ from typing import Protocol
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from gateway import FRAME_BYTES, FULL, Admission, Close, Failure, Infer, SendText, Session, Tally
-from variants.drain.decoder import WIRE_BYTES, ClosableProtocol, Decoder, text_frame
+from gateway import FULL, Admission, Close, Failure, Infer, SendText, Session, Tally
+from variants.drain.decoder import WIRE_BYTES, ClosableProtocol, Decoder, Scratch, text_frame
 from variants.drain.inference import Inference
 from variants.drain.stream import HANGUP_ONLY, IN, OUT, Poller, Stream
 from variants.drain.timers import Timers
@@ -42,8 +42,7 @@ class Host(Protocol):
     poller: Poller
     timers: "Timers[Client]"
     inference: Inference
-    scratch: memoryview
-    """Room for what one look receives."""
+    scratch: Scratch
     look_s: float
     tallies: Tallies
     tally: Tally
@@ -69,10 +68,8 @@ class Client(Stream):
         """What came of the upgrade request; None once it is whole."""
         self._decoder = Decoder(self._protocol)
         self._is_let_in = False
-        self._held_s = 0.0
-        """When the frames that the decoder holds came off the socket."""
         self._came_bytes = 0
-        """By the last look of the timer's."""
+        """Found by the last look of the timer's."""
         self._ends_s: float | None = None
         """When an ended connection is dropped; None while it lives."""
         self._leave: Close | None = None
@@ -114,7 +111,7 @@ class Client(Stream):
                 self.drop()
             return False
         is_due = now_s >= self._session.next_due_s
-        self._came_bytes = self._look(now_s, may_hold=not is_due)
+        self._came_bytes = self._look(now_s) if is_due else self._glance(now_s)
         if self._ends_s is not None or not self.open:
             return False
         if not is_due:
@@ -144,37 +141,50 @@ class Client(Stream):
 
     # Coming in
 
-    def _look(self, now_s: float, *, may_hold: bool = False) -> int:
-        """Take what the kernel holds, in one call; how many bytes it was. The scratch buffer is as big as any of them.
-
-        After the session has started, nobody but this looks.
-        """
-        if not self.open:
-            return 0
-        room = scratch = self._loop.scratch
-        held = self._decoder.held
-        held_bytes = len(held)
-        if held:
-            scratch[:held_bytes] = held
-            room = scratch[held_bytes:]
+    def _glance(self, now_s: float) -> int:
+        """The look between two ticks; how many bytes were there. Plain audio is left to the kernel, for the tick to
+        read with what follows; anything else is taken."""
+        scratch = self._loop.scratch
         try:
-            came_bytes = self._sock.recv_into(room)
+            there_bytes = self._sock.recv_into(scratch.memory, 0, socket.MSG_PEEK)
         except BlockingIOError:
-            came_bytes = 0
-            if may_hold or not held:
-                return 0
+            return 0
         except OSError:
             self.drop()
             return 0
-        else:
-            if not came_bytes:
-                self.drop()
-                return 0
-        if self._request is None:
-            # What is held must leave room in the scratch buffer: a receive into none would look like the peer's FIN.
-            self._take(scratch[: held_bytes + came_bytes], now_s, may_hold and came_bytes < BURST_BYTES)
+        if 0 < there_bytes < BURST_BYTES and self._decoder.is_run(scratch, there_bytes):
+            return there_bytes
+        return self._look(now_s)
+
+    def _look(self, now_s: float) -> int:
+        """Take what the kernel holds, in one call; how many bytes it was. The scratch memory is as big as any of them.
+
+        After the session has started, nobody but this takes anything.
+        """
+        if not self.open:
+            return 0
+        scratch, decoder = self._loop.scratch, self._decoder
+        room, held = scratch.memory, decoder.held
+        held_bytes = len(held)
+        if held:
+            room[:held_bytes] = held
+            room = room[held_bytes:]
+        try:
+            came_bytes = self._sock.recv_into(room)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.drop()
+            return 0
+        if not came_bytes:
+            self.drop()
+            return 0
+        if decoder.is_run(scratch, came_bytes):
+            self._session.frames(scratch.unmasked(came_bytes // WIRE_BYTES), now_s)
+        elif self._request is None:
+            self._take(scratch.memory[: held_bytes + came_bytes], now_s)
         elif not self._linger:
-            self._take_request(bytes(scratch[:came_bytes]), now_s)
+            self._take_request(bytes(room[:came_bytes]), now_s)
         return came_bytes
 
     def _take_request(self, data: bytes, now_s: float) -> None:
@@ -220,26 +230,20 @@ class Client(Stream):
         response.headers["Content-Type"] = content_type
         return response
 
-    def _take(self, data: memoryview, now_s: float, may_hold: bool = False) -> None:
+    def _take(self, data: memoryview, now_s: float) -> None:
         if self._linger:
             return
         session, decoder = self._session, self._decoder
-        early_bytes = len(decoder.held) // WIRE_BYTES * FRAME_BYTES
         close = None
-        for event in decoder.receive(data, may_hold=may_hold):
+        for event in decoder.receive(data):
             if not session.started:
                 session = self._session = self._loop.new_session(now_s)
                 close = session.start(event, now_s)
                 if close is None:
+                    decoder.expects_audio = True
                     self._listen_for(HANGUP_ONLY)
                     self._set_timer(now_s)
             elif isinstance(event, memoryview):
-                if early_bytes:
-                    session.frames(event[:early_bytes], self._held_s)
-                    event = event[early_bytes:]
-                    early_bytes = 0
-                    if not event:
-                        continue
                 session.frames(event, now_s)
                 continue
             else:
@@ -248,8 +252,6 @@ class Client(Stream):
                 self._close(close, now_s)  # no event follows; the decoder goes on to the peer's close
                 if not self.open:
                     return
-        if may_hold and decoder.held:
-            self._held_s = now_s
         if self._protocol.writes:
             self._write_replies(now_s)
 

@@ -19,7 +19,6 @@ WIRE_BYTES = 648
 CPython makes constants immortal, while a sum is a number like any other, whose references all threads count."""
 _WIRE_WORDS = WIRE_BYTES // 4
 _HEADER = bytes((0x82, 0xFE)) + FRAME_BYTES.to_bytes(2, "big")  # FIN + binary, masked + 16-bit length (RFC 6455, 5.2)
-_HEADER_BYTES = [_HEADER[at : at + 1] for at in range(len(_HEADER))]
 _HEADER_WORD = np.uint32(int.from_bytes(_HEADER, sys.byteorder))
 
 MOST_ODD_FRAMES = 4000
@@ -43,10 +42,29 @@ def _rest_bytes(head: bytearray) -> int:
     return (4 if head[1] & 0x80 else 0) + (int.from_bytes(head[2:], "big") if short >= 126 else short)
 
 
-def _is_regular(data: bytes) -> bool:
-    """Whether these are whole regular frames."""
-    frames, rest = divmod(len(data), WIRE_BYTES)
-    return not rest and all(data[at::WIRE_BYTES] == byte * frames for at, byte in enumerate(_HEADER_BYTES))
+class Scratch:
+    """Room for what one look receives, and the same memory seen as regular frames. For one thread's connections.
+
+    Args:
+        size_bytes: a multiple of WIRE_BYTES is not needed; what is over is room like the rest.
+    """
+
+    __slots__ = ("_audio", "_first_words", "_masks", "memory")
+
+    def __init__(self, size_bytes: int) -> None:
+        self.memory = memoryview(bytearray(size_bytes))
+        words = np.ndarray((size_bytes // WIRE_BYTES, _WIRE_WORDS), np.uint32, self.memory)
+        self._first_words = self.memory[: words.nbytes].cast("I")[::_WIRE_WORDS]
+        self._masks, self._audio = words[:, 1:2], words[:, 2:]
+
+    def holds_regular(self, frames: int) -> bool:
+        """Whether so many frames at its beginning are regular; of the last, four bytes are looked at, as of all."""
+        return self._first_words[:frames].tobytes() == _HEADER * frames
+
+    def unmasked(self, frames: int) -> memoryview:
+        """The audio of so many regular frames at its beginning, in memory of its own."""
+        run: memoryview = (self._audio[:frames] ^ self._masks[:frames]).data.cast("B")
+        return run
 
 
 class ClosableProtocol(ServerProtocol):
@@ -66,13 +84,19 @@ class Decoder:
         protocol: after its handshake; it takes no bytes from elsewhere any more.
     """
 
-    __slots__ = ("_fragments", "_head", "_is_text", "_owed_bytes", "_protocol", "held", "odd_frames")
+    __slots__ = (
+        *("_at_run", "_fragments", "_head", "_is_text", "_owed_bytes", "_protocol"),
+        *("expects_audio", "held", "odd_frames"),
+    )
 
     def __init__(self, protocol: ClosableProtocol) -> None:
         self._protocol = protocol
         self.held = b""
-        """Bytes that were received and not decoded: a few regular frames, the last perhaps only begun. Who calls
-        `receive` puts them before what comes next."""
+        """The beginning of a regular frame that was received. Who calls `receive` puts it before what comes next."""
+        self.expects_audio = False
+        """Set by the owner once a session has started: from then on `is_run` may say so."""
+        self._at_run = False
+        """Whether the next byte begins a frame, which may be audio."""
         self.odd_frames = 0
         """That the protocol took one by one; the owner sets it back at each tick."""
         self._head = bytearray()
@@ -82,18 +106,12 @@ class Decoder:
         self._fragments: list[bytes] = []
         self._is_text = False
 
-    def receive(self, data: memoryview, *, may_hold: bool = False) -> Iterator[Event]:
+    def receive(self, data: memoryview) -> Iterator[Event]:
         """Take the next bytes, `held` first; what they complete, in order. Nothing follows a close of either side: the
         bytes after an event are looked at once it has been handled, and a close sent meanwhile leaves only the peer's
         of interest.
-
-        Args:
-            may_hold: whether whole regular frames, and nothing else, may be held: with the next they cost less.
         """
-        if may_hold and not self.held and self._between_frames and _is_regular(raw := bytes(data)):
-            self.held = raw
-            return
-        self.held = b""
+        self.held, self._at_run = b"", False
         at, end = 0, len(data)
         protocol = self._protocol
         while at < end:
@@ -121,6 +139,13 @@ class Decoder:
                 event = self._take_frame(frame)
                 if event is not None:
                     yield event
+        self._at_run = self.expects_audio and not self.held and self._between_frames
+
+    def is_run(self, scratch: Scratch, size_bytes: int) -> bool:
+        """Whether the next bytes, at the beginning of `scratch`, are whole regular frames and nothing else: they need
+        not come by `receive`."""
+        frames, rest = divmod(size_bytes, WIRE_BYTES)
+        return self._at_run and not rest and scratch.holds_regular(frames)
 
     @property
     def _between_frames(self) -> bool:

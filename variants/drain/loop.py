@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway import LEAVE_LIMIT_S, Session, SessionSettings
 from variants.drain.client import Client
+from variants.drain.decoder import Scratch
 from variants.drain.h1 import H1Pool
 from variants.drain.h2c import H2Pool
 from variants.drain.inference import Address, Inference
@@ -113,7 +114,7 @@ class Loop:
         self.poller = Poller()
         self.tallies, self.tally, self.admission = tallies, tallies.take(), options.admission
         self.timers: Timers[Client] = Timers()
-        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self.scratch = Scratch(SCRATCH_BYTES)
         self.look_s = options.look_interval_ms / 1000
         self.inference = self._open_inference(options)
         self._settings = settings

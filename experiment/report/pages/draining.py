@@ -121,7 +121,7 @@ _KNOW = """\
 - Ticks that fall together reach the inference server together: a fiftieth of all sessions every twenty milliseconds.
 - The kernel's buffer is the session's buffer: a gateway that stops for longer than it holds pushes back on its
   clients.
-- "Frames taken off the socket" happens twice a second, so ages in error messages count from there.
+- "Frames taken off the socket" happens once a second, so ages in error messages count from there.
 - Time-outs of dead peers are epoll's: a hang-up wakes the loop, silence does not.
 - Under a CFS quota a busy thread overruns its slice and is throttled for periods: p95 is what fails first, not the
   mean."""

@@ -12,7 +12,7 @@ from tests.conformance.wire import frame
 from tests.fuzz.framing import drained, open_protocol, plain, sent_close
 from tests.variants.traffic import BINARY, CLOSE, PING, TEXT, audio, traffic
 from variants.drain.client import BURST_BYTES
-from variants.drain.decoder import MOST_ODD_FRAMES, WIRE_BYTES, Decoder, text_frame
+from variants.drain.decoder import MOST_ODD_FRAMES, WIRE_BYTES, Decoder, Scratch, text_frame
 
 
 @settings(max_examples=150, deadline=None)
@@ -20,15 +20,15 @@ from variants.drain.decoder import MOST_ODD_FRAMES, WIRE_BYTES, Decoder, text_fr
     data=traffic(),
     places=st.lists(st.floats(0, 1), max_size=8),
     on_frames=st.booleans(),
-    holds=st.lists(st.booleans(), min_size=1, max_size=4),
+    leaves=st.lists(st.booleans(), min_size=1, max_size=4),
     closes=st.booleans(),
 )
 def test_any_traffic_cut_anywhere_is_what_a_plain_parse_makes_of_it(
-    data: bytes, places: list[float], on_frames: bool, holds: list[bool], closes: bool
+    data: bytes, places: list[float], on_frames: bool, leaves: list[bool], closes: bool
 ) -> None:
     step = WIRE_BYTES if on_frames else 1
     cuts = [int(place * len(data)) // step * step for place in places]
-    assert drained(data, cuts, holds, closes=closes) == plain(data, closes=closes)
+    assert drained(data, cuts, leaves, closes=closes) == plain(data, closes=closes)
 
 
 @settings(max_examples=20, deadline=None)
@@ -66,23 +66,22 @@ def test_after_something_else_and_after_a_cut_the_fast_path_is_taken_again() -> 
         assert [len(run) // FRAME_BYTES for run in events if isinstance(run, memoryview)] == runs
 
 
-def test_frames_that_may_be_held_are_decoded_with_the_next_and_only_once_held() -> None:
-    decoder = Decoder(open_protocol())
-    data = b"".join(frame(BINARY, audio(seed)) for seed in range(3))
-    assert list(decoder.receive(memoryview(data), may_hold=True)) == []
-    assert decoder.held == data
-    (run,) = decoder.receive(memoryview(decoder.held + data), may_hold=True)
-    assert len(run) == 6 * FRAME_BYTES
-    assert decoder.held == b""
-
-
-def test_what_is_not_all_regular_frames_is_never_held() -> None:
-    for data in (frame(BINARY, audio(1)) + frame(PING, b"now"), frame(BINARY, audio(1), reserved=1)):
-        protocol = open_protocol()
-        decoder = Decoder(protocol)
-        list(decoder.receive(memoryview(data), may_hold=True))
-        assert decoder.held == b""
-        assert protocol.data_to_send()
+def test_the_scratch_memory_knows_regular_frames_and_unmasks_them() -> None:
+    scratch = Scratch(4 * WIRE_BYTES + 100)
+    regular = [frame(BINARY, audio(seed)) for seed in range(4)]
+    scratch.memory[: 4 * WIRE_BYTES] = b"".join(regular)
+    for frames in range(1, 5):
+        assert scratch.holds_regular(frames)
+        assert scratch.unmasked(frames).tobytes() == b"".join(audio(seed) for seed in range(frames))
+    kept = scratch.unmasked(4)
+    scratch.memory[:] = bytes(len(scratch.memory))
+    assert kept.tobytes() == b"".join(audio(seed) for seed in range(4))
+    for odd in (frame(BINARY, audio(1), reserved=1), frame(TEXT, audio(1)), frame(BINARY, audio(1), mask=None)):
+        for place in range(4):
+            pieces = list(regular)
+            pieces[place] = odd.ljust(WIRE_BYTES, b"\0")
+            scratch.memory[: 4 * WIRE_BYTES] = b"".join(pieces)
+            assert [scratch.holds_regular(frames) for frames in range(1, 5)] == [at <= place for at in range(1, 5)]
 
 
 def test_a_text_frame_is_what_websockets_writes() -> None:
