@@ -132,9 +132,11 @@ def _tallies(loops: int) -> Any:
 
 def _picows_loops(given: argparse.Namespace, loop: Loop, module: Any, tallies: Any) -> None:
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
+    threads = importlib.import_module("variants.shared.loop_threads")
     if given.gil:
-        module.require_interpreter = lambda _: None  # it would refuse to serve with one
-    module.LoopThread(loop.number, _options(given, loop), tallies, loop.listener, ended).run()
+        threads.require_interpreter = lambda _: None  # type: ignore[attr-defined] # it would refuse to serve with one
+    options = _options(given, loop)
+    threads.LoopThread(loop.number, options, tallies, loop.listener, ended, module.serve_loop).run()
     raise RuntimeError("it serves no more") from ended.get()
 
 
@@ -287,7 +289,7 @@ def _listener(given: argparse.Namespace) -> socket.socket:
         listen = importlib.import_module("variants.drain.loop").listen
         options = importlib.import_module("variants.shared.options").HostOptions
         return listen(options(0, ""))  # type: ignore[no-any-return]
-    return importlib.import_module("variants.picows_loops.loops").listen(LOOPBACK, 0, 1)[0]  # type: ignore[no-any-return]
+    return importlib.import_module("variants.shared.loop_threads").listen(LOOPBACK, 0, 1)[0]  # type: ignore[no-any-return]
 
 
 def _report(given: argparse.Namespace, loops: list[Loop]) -> None:

@@ -32,8 +32,9 @@ from tests.simulator.conftest import ROOT, fast, request_h1
 from variants.picows_loops import connection as connection_module
 from variants.picows_loops import loops
 from variants.picows_loops.connection import Connection
-from variants.picows_loops.loops import LOOPS
+from variants.shared import loop_threads
 from variants.shared.inference import Answer
+from variants.shared.loop_threads import LOOPS
 from variants.shared.metrics import Tallies
 from variants.shared.options import HostOptions
 
@@ -149,10 +150,12 @@ def test_a_close_is_answered_with_its_own_code_where_that_may_be_sent(fast: int)
 
 def test_a_thread_that_dies_ends_the_host_with_its_error() -> None:
     program = (
-        "import sys; from variants.picows_loops import loops; from variants.shared.options import HostOptions\n"
+        "import sys; from variants.picows_loops.loops import serve_loop; from variants.shared import loop_threads\n"
+        "from variants.shared.options import HostOptions\n"
         "def broken(options): raise OSError('out of luck')\n"
-        "loops.open_client = broken\n"
-        f"sys.exit(loops.serve(HostOptions(port={free_port()}, inference_url='http://127.0.0.1:1')))"
+        "loop_threads.open_client = broken\n"
+        f"options = HostOptions(port={free_port()}, inference_url='http://127.0.0.1:1')\n"
+        "sys.exit(loop_threads.serve('picows_loops', options, serve_loop))"
     )
     finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=10)
     assert finished.returncode == 1
@@ -165,16 +168,17 @@ def test_a_loop_that_has_ended_can_still_be_stopped(monkeypatch: pytest.MonkeyPa
     def broken(options: HostOptions) -> None:
         raise OSError("out of luck")
 
-    monkeypatch.setattr(loops, "open_client", broken)
+    monkeypatch.setattr(loop_threads, "open_client", broken)
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
-    (listening,) = loops.listen("127.0.0.1", free_port(), 1)
+    (listening,) = loop_threads.listen("127.0.0.1", free_port(), 1)
     with listening:
-        thread = loops.LoopThread(
+        thread = loop_threads.LoopThread(
             0,
             HostOptions(port=0, inference_url="http://127.0.0.1:1"),
             Tallies.create(1),
             listening,
             ended,
+            loops.serve_loop,
         )
         thread.start()
         assert str(ended.get(timeout=5)) == "out of luck"

@@ -14,6 +14,7 @@ from typing import Any
 from gateway import Session, SessionSettings, Tally
 from variants.picows_loops import loops
 from variants.shared.build import gil_enabled
+from variants.shared.loop_threads import LOOPS, serve
 from variants.shared.options import HostOptions
 
 VERBS = ("start", "frame", "tick", "answered", "failed", "written", "close")
@@ -46,11 +47,11 @@ def _watched(name: str) -> Callable[..., Any]:
 
 def main() -> int:
     """Serve with watched sessions; one JSON object on stdout at the end."""
-    options = HostOptions.parse(loops=loops.LOOPS, transports=("h2", "h1"))
+    options = HostOptions.parse(loops=LOOPS, transports=("h2", "h1"))
     for name in VERBS:
         setattr(WatchedSession, name, _watched(name))
     vars(loops)["Session"] = WatchedSession
-    status = loops.serve(options)
+    status = serve("watched", options, loops.serve_loop)
     by_thread = Counter(ident for session in SESSIONS for ident in session.threads)
     report = {
         "gil": gil_enabled(),
