@@ -175,7 +175,7 @@ class StandIn(Table):
 
 
 _FACTORS = (
-    *("server", "runtime", "runtime_threads", "runtime_blocking_threads", "task_impl"),
+    *("server", "framework", "websocket", "runtime", "runtime_threads", "runtime_blocking_threads", "task_impl"),
     *("receive_delay_us", "collector", "look_interval_ms", "most_sessions", "most_inferences"),
 )
 """Those that a row may leave to its host."""
@@ -192,8 +192,12 @@ class Variant(Table):
     loops: Count | Literal["vcpus"] = 1
     """Event loops: threads on a free-threaded build, processes on a GIL build; "vcpus": as many as the shape has."""
     transport: Literal["h2", "h1"]
-    server: Literal["granian"] | None = None
+    server: Literal["granian", "uvicorn", "hypercorn"] | None = None
     """The ASGI server, for a host that takes one."""
+    framework: Literal["fastapi", "none"] | None = None
+    """What the ASGI application is written in."""
+    websocket: Literal["websockets-sansio", "wsproto"] | None = None
+    """uvicorn's WebSocket implementation."""
     runtime: Literal["st", "mt"] | None = None
     """Granian's runtime mode."""
     runtime_threads: Count | None = None

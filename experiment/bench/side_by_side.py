@@ -158,7 +158,7 @@ HOSTS: dict[str, tuple[str, Callable[[argparse.Namespace, Loop, Any, Any], None]
     "core": ("experiment.bench.core", _core),
     "picows_loops": ("variants.picows_loops.loops", _picows_loops),
     "drain": ("variants.drain.loop", _drain),
-    "granian": ("variants.asgi.__main__", _granian),
+    "granian": ("variants.asgi.servers", _granian),
 }
 """Each with its module, which is its thread's own where that is asked for, and tallies, which are then, too."""
 

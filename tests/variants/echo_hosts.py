@@ -81,28 +81,24 @@ def picows() -> Any:
 
 
 def asgi() -> Any:
-    """Granian's workers are spawned, and make the application themselves: they are told of another function."""
-    from granian import Granian
+    """A server's workers make the application themselves: they are told of another function."""
+    from variants.asgi import servers
+    from variants.asgi.__main__ import main
 
-    from variants.asgi import __main__ as starter
-
-    def granian(_: str, **options: Any) -> Any:
-        return Granian("tests.variants.echo_hosts:echo_app", **options)
-
-    vars(starter)["Granian"] = granian
-    return starter.main()
+    vars(servers)["APP"] = "tests.variants.echo_hosts:echo_app"
+    return main()
 
 
 def echo_app() -> Any:
     """The stock application, whose connections echo."""
-    from variants.asgi import app
+    from variants.asgi import app, serving
 
     async def echo(socket: "WebSocket", *_: object) -> None:
         while (event := await socket.receive())["type"] != "websocket.disconnect":
             data = event.get("bytes")
             await (socket.send_text(event["text"]) if data is None else socket.send_bytes(data))
 
-    vars(app)["_serve"] = echo
+    vars(serving)["serve"] = echo
     return app.create_app()
 
 

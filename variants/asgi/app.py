@@ -1,44 +1,25 @@
-"""The FastAPI application of the stock stack: one task receives, two relay (`variants.shared.relay`).
+"""The application that an ASGI server's worker makes: under FastAPI, or bare. What it does is `serving`'s business."""
 
-Ownership: each connection's session and tasks belong to the event loop that accepted it, and so does the inference
-client. On a free-threaded build Granian runs one application on several loops, each in a thread of its own, and its
-lifespan once on each: what belongs to a loop travels in that lifespan's state, never in `app.state`. Shared between the
-threads are the application object, the read-only settings and options, and the memory of `variants.shared.metrics`.
-"""
-
-import random
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import anyio
 from fastapi import FastAPI, Response, WebSocket
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import FULL, Session, SessionSettings, Tally
 from variants.asgi.amplifier import delayed
-from variants.shared.build import require_interpreter
-from variants.shared.clients import open_client
-from variants.shared.collector import set_collector
-from variants.shared.inference import InferenceClient
+from variants.asgi.serving import Gateway
 from variants.shared.metrics import CONTENT_TYPE, Tallies
 from variants.shared.options import HostOptions
-from variants.shared.relay import start_relay
 
 
 def create_app() -> ASGIApp:
     """Build the application in a worker, from the options that its parent left in the environment."""
     options = HostOptions.from_environment()
-    settings, tallies, admission = SessionSettings(), Tallies.from_environment(), options.admission
+    gateway = Gateway(options, Tallies.from_environment())
+    app = bare(gateway) if options.framework == "none" else fastapi(gateway)
+    return delayed(app, options.receive_delay_us) if options.receive_delay_us else app
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, InferenceClient | Tally]]:
-        async with open_client(options) as client:
-            require_interpreter(options.expect)  # the client's modules are the last that are imported
-            set_collector(options.collector)
-            yield {"client": client, "tally": tallies.take()}
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+def fastapi(gateway: Gateway) -> ASGIApp:
+    """As people write it."""
+    app = FastAPI(lifespan=gateway.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/health")
     async def health() -> dict[str, bool]:
@@ -46,46 +27,62 @@ def create_app() -> ASGIApp:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(tallies.page(), media_type=CONTENT_TYPE)
+        return Response(gateway.metrics(), media_type=CONTENT_TYPE)
 
     @app.websocket("/ws/stt")
     async def stt(socket: WebSocket) -> None:
-        await socket.accept()
-        tally = socket.state.tally
-        if not admission.admits(tally):
-            await socket.close(FULL.code, FULL.reason)
-            return
-        tally.enter()
-        try:
-            phase_ms = random.uniform(0, options.flush_phase_jitter_ms)
-            await _serve(socket, Session(settings, phase_ms, tally), socket.state.client)
-        except Exception:
-            tally.exceptions += 1
-            raise
-        finally:
-            tally.leave()
+        await gateway.stt(socket, socket.state.client, socket.state.tally)
 
-    return delayed(app, options.receive_delay_us) if options.receive_delay_us else app
+    return app
 
 
-async def _serve(socket: WebSocket, session: Session, client: InferenceClient) -> None:
-    async with anyio.create_task_group() as tasks:
-        try:
-            while True:
-                event = await socket.receive()
-                if event["type"] == "websocket.disconnect":
-                    break
-                data = event.get("bytes")
-                message = event["text"] if data is None else data
-                if session.started:
-                    close = session.frame(message, time.monotonic())
-                else:
-                    close = session.start(message, time.monotonic())
-                    if close is None:
-                        start_relay(tasks, session, client, socket.send_text)
-                if close is not None:
-                    await socket.close(close.code, close.reason)
-                    break
-        finally:
-            session.close()
-            tasks.cancel_scope.cancel()
+class _BareSocket:
+    """The few messages of ASGI that a session needs."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.receive, self._send = receive, send
+
+    async def accept(self) -> None:
+        await self.receive()  # "websocket.connect"
+        await self._send({"type": "websocket.accept"})
+
+    async def send_text(self, data: str) -> None:
+        await self._send({"type": "websocket.send", "text": data})
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        await self._send({"type": "websocket.close", "code": code, "reason": reason or ""})
+
+
+def bare(gateway: Gateway) -> ASGIApp:
+    """ASGI itself: what a framework adds is the difference."""
+
+    async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # "lifespan.startup"
+        async with gateway.lifespan() as state:
+            scope["state"].update(state)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()  # "lifespan.shutdown"
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def http(scope: Scope, receive: Receive, send: Send) -> None:
+        pages = {"/health": (b"application/json", b'{"ok":true}'), "/metrics": (CONTENT_TYPE.encode(), b"")}
+        kind, body = pages.get(scope["path"], (b"text/plain", b""))
+        if scope["path"] == "/metrics":
+            body = gateway.metrics()
+        status = 200 if scope["path"] in pages else 404
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(scope, receive, send)
+        elif scope["type"] == "http":
+            await http(scope, receive, send)
+        elif scope["path"] == "/ws/stt":
+            state = scope["state"]
+            await gateway.stt(_BareSocket(receive, send), state["client"], state["tally"])
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})  # before it is accepted: 403 (ASGI, "Close")
+
+    return app

@@ -12,7 +12,12 @@ from gateway import Admission
 _ENVIRONMENT_KEY = "GATEWAY_LAB_HOST_OPTIONS"
 
 FACTORS: dict[str, dict[str, Any]] = {
-    "server": {"choices": ("granian",), "help": "the ASGI server (default %(default)s)"},
+    "server": {"choices": ("granian", "uvicorn", "hypercorn"), "help": "the ASGI server (default %(default)s)"},
+    "framework": {"choices": ("fastapi", "none"), "help": "what the application is written in (default %(default)s)"},
+    "websocket": {
+        "choices": ("websockets-sansio", "wsproto"),
+        "help": "uvicorn's WebSocket implementation (default %(default)s)",
+    },
     "runtime": {"choices": ("st", "mt"), "help": "Granian's runtime mode (default %(default)s)"},
     "runtime_threads": {"type": int, "help": "Granian's own threads for each event loop (default %(default)s)"},
     "runtime_blocking_threads": {
@@ -56,6 +61,8 @@ class HostOptions:
     expect: str | None = None
     """The interpreter that the row was promised ("3.14.7t"); None where nobody promised one."""
     server: str = "granian"
+    framework: str = "fastapi"
+    websocket: str = "websockets-sansio"
     runtime: str = "st"
     runtime_threads: int = 1
     runtime_blocking_threads: int | None = None
