@@ -188,7 +188,7 @@ class Variant(Table):
     module: str
     interpreter: Series
     environment: str
-    loop: Literal["asyncio", "uvloop", "epoll"]
+    loop: Literal["asyncio", "uvloop", "epoll", "none"]
     loops: Count | Literal["vcpus"] = 1
     """Event loops: threads on a free-threaded build, processes on a GIL build; "vcpus": as many as the shape has."""
     transport: Literal["h2", "h1"]
@@ -196,8 +196,8 @@ class Variant(Table):
     """The ASGI server, for a host that takes one."""
     framework: Literal["fastapi", "none"] | None = None
     """What the ASGI application is written in."""
-    websocket: Literal["websockets-sansio", "wsproto"] | None = None
-    """uvicorn's WebSocket implementation."""
+    websocket: Literal["websockets-sansio", "websockets-sync", "wsproto"] | None = None
+    """The WebSocket implementation, of a host that has several."""
     runtime: Literal["st", "mt"] | None = None
     """Granian's runtime mode."""
     runtime_threads: Count | None = None

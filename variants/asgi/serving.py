@@ -9,11 +9,12 @@ the threads are the application object, the read-only settings and options, and 
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol, TypedDict
 
 import anyio
 from starlette.types import Receive
+from starlette.websockets import WebSocketDisconnect
 
 from gateway import FULL, Session, SessionSettings, Tally
 from variants.shared.build import require_interpreter
@@ -80,6 +81,11 @@ class Gateway:
 
 async def serve(socket: Socket, session: Session, client: InferenceClient) -> None:
     """Feed one session until either side ends it."""
+
+    async def send_text(text: str) -> None:
+        with suppress(OSError, WebSocketDisconnect):  # the client has left: who receives is told, too
+            await socket.send_text(text)
+
     async with anyio.create_task_group() as tasks:
         try:
             while True:
@@ -93,7 +99,7 @@ async def serve(socket: Socket, session: Session, client: InferenceClient) -> No
                 else:
                     close = session.start(message, time.monotonic())
                     if close is None:
-                        start_relay(tasks, session, client, socket.send_text)
+                        start_relay(tasks, session, client, send_text)
                 if close is not None:
                     await socket.close(close.code, close.reason)
                     break

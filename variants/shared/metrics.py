@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
@@ -47,55 +48,29 @@ class _Row(Tally, ctypes.Structure):
         return row
 
 
-class Tallies(Collector):
-    """The rows of one gateway: the first holds how many are taken."""
+class Page(Collector, ABC):
+    """What a gateway has counted, in Prometheus' words."""
 
-    def __init__(self, path: str) -> None:
-        """`path` is of the file that the gateway's main process made."""
-        self._path = path
-        with open(path, "r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), 0)
-        self._taken = ctypes.c_int64.from_buffer(self._memory)
+    def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    @classmethod
-    def create(cls, loops: int) -> Self:
-        """Of a gateway's main process, which keeps the file for as long as it lives: nothing of it is left behind."""
-        descriptor = os.memfd_create("gateway-tallies")
-        os.ftruncate(descriptor, (1 + loops + _SPARE_ROWS) * _ROW_BYTES)
-        return cls(f"/proc/{os.getpid()}/fd/{descriptor}")
+    @property
+    @abstractmethod
+    def loops(self) -> int:
+        """Event loops that have begun."""
 
-    def to_environment(self) -> None:
-        """Leave them to the workers that this process is about to spawn."""
-        os.environ[_ENVIRONMENT_KEY] = self._path
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """In a worker."""
-        return cls(os.environ[_ENVIRONMENT_KEY])
-
-    def take(self) -> Tally:
-        """A row for an event loop, which asks once. Raises RuntimeError when all are taken."""
-        with open(self._path, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # by open file: it holds off threads, and processes
-            place = self._taken.value + 1
-            if (place + 1) * _ROW_BYTES > len(self._memory):
-                raise RuntimeError(f"{place - 1} event loops have begun; expected no more than that")
-            self._taken.value = place
-        return _Row.at(self._memory, place)
+    @abstractmethod
+    def rows(self) -> list[Tally]:
+        """Tallies of everybody who counts."""
 
     def page(self) -> bytes:
         """All of them together, in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def _rows(self) -> list[Tally]:
-        places = range(1, self._taken.value + 1)
-        return [_Row.at(self._memory, place) for place in places]
-
     def collect(self) -> Iterator[Metric]:
         """What `page` says, by Prometheus' names and in its units (seconds, bytes)."""
-        rows = self._rows()
+        rows = self.rows()
 
         def total(name: str) -> float:
             return float(sum(getattr(row, name) for row in rows))
@@ -104,7 +79,7 @@ class Tallies(Collector):
             return [sum(values) for values in zip(*(getattr(row, name) for row in rows), strict=True)]
 
         for name, about, value in (
-            ("gateway_event_loops", "Event loops that have begun", len(rows)),
+            ("gateway_event_loops", "Event loops that have begun", self.loops),
             ("gateway_gil_enabled", "Whether this interpreter runs with the GIL", float(gil_enabled())),
             ("gateway_connections", "WebSockets that are open", total("connections")),
             ("gateway_inferences_in_flight", "Requests to the inference server", total("inferences")),
@@ -135,6 +110,61 @@ class Tallies(Collector):
         about = "How late a loop served a tick"
         yield _histogram("gateway_flush_lateness_seconds", about, LATENESS_BOUNDS_MS, late, late_s)
         yield _histogram("gateway_inference_seconds", "From a flush to its outcome", INFERENCE_BOUNDS_MS, took, took_s)
+
+
+class Tallies(Page):
+    """The rows of one gateway: the first holds how many are taken."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is of the file that the gateway's main process made."""
+        self._path = path
+        with open(path, "r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), 0)
+        self._taken = ctypes.c_int64.from_buffer(self._memory)
+        super().__init__()
+
+    @classmethod
+    def create(cls, loops: int) -> Self:
+        """Of a gateway's main process, which keeps the file for as long as it lives: nothing of it is left behind."""
+        descriptor = os.memfd_create("gateway-tallies")
+        os.ftruncate(descriptor, (1 + loops + _SPARE_ROWS) * _ROW_BYTES)
+        return cls(f"/proc/{os.getpid()}/fd/{descriptor}")
+
+    def to_environment(self) -> None:
+        """Leave them to the workers that this process is about to spawn."""
+        os.environ[_ENVIRONMENT_KEY] = self._path
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """In a worker."""
+        return cls(os.environ[_ENVIRONMENT_KEY])
+
+    def take(self) -> Tally:
+        """A row for an event loop, which asks once. Raises RuntimeError when all are taken."""
+        with open(self._path, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # by open file: it holds off threads, and processes
+            place = self._taken.value + 1
+            if (place + 1) * _ROW_BYTES > len(self._memory):
+                raise RuntimeError(f"{place - 1} event loops have begun; expected no more than that")
+            self._taken.value = place
+        return _Row.at(self._memory, place)
+
+    @property
+    def loops(self) -> int:
+        return self._taken.value
+
+    def rows(self) -> list[Tally]:
+        places = range(1, self._taken.value + 1)
+        return [_Row.at(self._memory, place) for place in places]
+
+
+def add(to: Tally, more: Tally) -> None:
+    """Count in `to` what `more` has counted."""
+    for name, value in vars(more).items():
+        if isinstance(value, list):
+            getattr(to, name)[:] = [a + b for a, b in zip(getattr(to, name), value, strict=True)]
+        else:
+            setattr(to, name, getattr(to, name) + value)
 
 
 def _histogram(

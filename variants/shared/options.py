@@ -15,8 +15,8 @@ FACTORS: dict[str, dict[str, Any]] = {
     "server": {"choices": ("granian", "uvicorn", "hypercorn"), "help": "the ASGI server (default %(default)s)"},
     "framework": {"choices": ("fastapi", "none"), "help": "what the application is written in (default %(default)s)"},
     "websocket": {
-        "choices": ("websockets-sansio", "wsproto"),
-        "help": "uvicorn's WebSocket implementation (default %(default)s)",
+        "choices": ("websockets-sansio", "websockets-sync", "wsproto"),
+        "help": "the WebSocket implementation, where a host has several (default %(default)s)",
     },
     "runtime": {"choices": ("st", "mt"), "help": "Granian's runtime mode (default %(default)s)"},
     "runtime_threads": {"type": int, "help": "Granian's own threads for each event loop (default %(default)s)"},

@@ -1,0 +1,1 @@
+"""aiohttp's own server, one loop in each thread. `python -m variants.aiohttp_server --help`."""

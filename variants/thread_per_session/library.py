@@ -1,0 +1,101 @@
+"""The same sessions on websockets' own blocking server: it has a thread for each handler, and one more that reads.
+
+Its keepalive thread is turned off. Everything of a connection belongs to its two threads, which websockets joins.
+"""
+
+import logging
+import signal
+import threading
+from functools import partial
+from http import HTTPStatus
+from time import monotonic
+from types import FrameType
+
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection, serve
+
+from gateway import FULL, LEAVE_LIMIT_S
+from variants.shared.metrics import CONTENT_TYPE
+from variants.shared.options import HostOptions
+from variants.thread_per_session.session import Ended, Gateway
+from variants.thread_per_session.threads import MOST_BYTES
+
+_CLOSE_LIMIT_S = 1.0
+
+
+class LibraryWire:
+    """`Wire` over websockets' blocking connection."""
+
+    def __init__(self, socket: ServerConnection) -> None:
+        self._socket = socket
+
+    def receive(self, until_s: float) -> str | bytes | None:
+        try:
+            return self._socket.recv(timeout=max(0.0, until_s - monotonic()))
+        except TimeoutError:
+            return None
+        except ConnectionClosed:
+            raise Ended from None
+
+    def send_text(self, text: str) -> None:
+        try:
+            self._socket.send(text)
+        except ConnectionClosed:
+            raise Ended from None
+
+    def close(self, code: int, reason: str) -> None:
+        self._socket.close(code, reason)
+
+
+def serve_with_websockets(options: HostOptions) -> int:
+    """Serve until a signal comes."""
+    gateway = Gateway(options)
+
+    def answer(socket: ServerConnection, request: Request) -> Response | None:
+        path = request.path.partition("?")[0]
+        if path == "/ws/stt":
+            if gateway.tallies.admits(options.admission):
+                return None
+            return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, FULL.reason)
+        if path == "/health":
+            return _typed(socket.respond(HTTPStatus.OK, '{"ok":true}'), "application/json")
+        if path == "/metrics":
+            return _typed(socket.respond(HTTPStatus.OK, gateway.tallies.page().decode()), CONTENT_TYPE)
+        return socket.respond(HTTPStatus.NOT_FOUND, "expected /ws/stt or /health\n")
+
+    server = serve(
+        lambda socket: gateway.serve(LibraryWire(socket)),
+        options.host,
+        options.port,
+        process_request=answer,
+        compression=None,
+        max_size=MOST_BYTES,
+        ping_interval=None,
+        close_timeout=_CLOSE_LIMIT_S,
+        logger=_quiet(),
+    )
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        gateway.leaving.set()
+        threading.Thread(target=partial(server.shutdown, close_connections=False), daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    server.serve_forever()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(LEAVE_LIMIT_S)
+    return 0
+
+
+def _typed(response: Response, content_type: str) -> Response:
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = content_type
+    return response
+
+
+def _quiet() -> logging.Logger:
+    logger = logging.getLogger("variants.thread_per_session")
+    logger.setLevel(logging.CRITICAL)  # a refused handshake is the peer's affair
+    return logger

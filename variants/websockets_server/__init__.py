@@ -1,0 +1,1 @@
+"""websockets' asyncio server, one loop in each thread. `python -m variants.websockets_server --help`."""
