@@ -50,7 +50,7 @@ VERBS := experiment ladder compare reproduce bench conformance profile soak faul
 #: CELL         of [cliff.cells]: the server that stalls or does not (2.7.4)
 #: COST         instead of stalls, the ratio of costs to tell from 1: 1.05
 #: SETS         some of collector's or sharing's sets, as DRY_RUN names them: builds,stacks; core,mt
-#: BEFORE       commit whose hosts run beside this one's in sharing: did a change of yours help?
+#: BEFORE       commit that runs beside this one in sharing, or in bench: did a change help?
 #: RESULTS      folder that runs are stored in (results)
 #: PYTEST_ARGS  passed on to pytest
 #: PYTHON       CPython >= 3.11 to start set-up with (python3)
@@ -84,7 +84,7 @@ reproduce.takes := $(CAMPAIGN)
 reproduce: ## the public benchmark's rows beside ours, in its shapes (TIMING: full unless given)
 	@$(LAB) harness -- -m experiment reproduce $(options)
 
-bench.takes := INSTRUCTIONS
+bench.takes := INSTRUCTIONS BEFORE
 bench: ## what each piece costs by itself, and how many sessions the harness carries here
 	@$(LAB) test -- -m experiment bench $(options)
 

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from experiment.ask import ConfigError
+from experiment.bench.before import measure_before
 from experiment.bench.carried import measure_carried
 from experiment.bench.instructions import count_instructions
 from experiment.bench.reactions import measure_reactions
@@ -57,6 +58,15 @@ def run_instructions(display: Display) -> Path:
     counted = count_instructions(_environments("draining", display), display)
     folder = _made()
     write_json(folder / "instructions.json", {"date": f"{datetime.now():%Y-%m-%d}", "counted": counted})
+    return folder
+
+
+def run_before(revision: str, display: Display) -> Path:
+    """The draining loop of that commit beside this one's; the folder of the figures. Raises as `measure_before`."""
+    raise_descriptor_limit()
+    found = measure_before(revision, _environments("draining", display), display)
+    folder = _made()
+    write_json(folder / "before.json", found)
     return folder
 
 

@@ -189,11 +189,17 @@ def bench(
     instructions: Annotated[
         bool, typer.Option("--instructions", help="Count instructions under valgrind instead (INSTRUCTIONS=1).")
     ] = False,
+    before: Annotated[
+        str | None, typer.Option(help="A commit whose draining loop runs beside this one's, and nothing else (BEFORE).")
+    ] = None,
 ) -> None:
     """Costs of core, draining loop, load generator and simulator, each alone; reactions of rows; the harness's end."""
-    from experiment.bench.suite import run_benchmarks, run_instructions
+    from experiment.bench.suite import run_before, run_benchmarks, run_instructions
 
-    folder = run_instructions(Display()) if instructions else run_benchmarks(tuple(only or ()), Display())
+    if before is not None:
+        folder = run_before(before, Display())
+    else:
+        folder = run_instructions(Display()) if instructions else run_benchmarks(tuple(only or ()), Display())
     show_bench(folder)
     print(f"RESULT {folder}")
 

@@ -16,10 +16,12 @@ from experiment.report.pages.publish import (
     publish_repeats,
     put_in_readme,
 )
+from experiment.report.ratios import Ratio, ratio
 from experiment.report.screens import show_comparison, show_run
 from experiment.report.tables import lines_table, markdown, report_console
 
 __all__ = [
+    "Ratio",
     "Spread",
     "compare",
     "draw",
@@ -35,6 +37,7 @@ __all__ = [
     "publish_memory",
     "publish_repeats",
     "put_in_readme",
+    "ratio",
     "report_console",
     "rows_figure",
     "save",

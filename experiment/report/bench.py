@@ -12,12 +12,14 @@ from typing import Any
 from experiment.phases import KERNEL, LOOP, PHASES, POLL, WAKE
 from experiment.report.costs import Spread, paired
 from experiment.report.instructions import INSTRUCTION_HEADINGS, instruction_lines, kept_instructions
+from experiment.report.ratios import ratio
 from experiment.report.tables import lines_table, number_text, report_console
 from experiment.setup import read_json
 
 Entry = Mapping[str, Any]
 TOTAL_HEADINGS = ("interpreter", "sessions", "draining loop", "kernel's floor", "ratio")
 PHASE_HEADINGS = ("phase", "µs", "Python", "system calls", "the same calls, bare", "Python, bare")
+BEFORE_HEADINGS = ("interpreter", "beside", "this, µs", "that, µs", "ratio")
 REACTION_HEADINGS = (
     *("row", "ping p50 / p95 / max ms", "close", "violation"),
     "handshake, 2000 connections in a second: got in",
@@ -127,6 +129,17 @@ def _carried(receive: str, found: Mapping[str, Any]) -> str:
     )
 
 
+def before_lines(before: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """For each build: this commit's cost by the other's, and by its own (A/A), under BEFORE_HEADINGS."""
+    lines = []
+    for tag, kind in dict.fromkeys((entry["tag"], entry["kind"]) for entry in before["rounds"]):
+        rounds = [entry for entry in before["rounds"] if (entry["tag"], entry["kind"]) == (tag, kind)]
+        mine, other = ({entry["round"]: entry["us"][place] for entry in rounds} for place in (0, 1))
+        costs = (f"{median(each.values()):.1f}" for each in (mine, other))
+        lines.append((f"CPython {tag}", kind, *costs, str(ratio(mine, other) or "–")))
+    return lines
+
+
 def core_lines(files: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Of the core's pyperf files, one for each build: headings, and one line per benchmark, µs mean ± deviation."""
     import pyperf  # only benchmarks need it
@@ -154,6 +167,9 @@ def show_bench(folder: Path) -> None:
         for tag in dict.fromkeys(entry["tag"] for entry in found):
             title = f"by phase, {most} sessions, CPython {tag}"
             console.print(lines_table(title, PHASE_HEADINGS, phase_lines(found, tag)))
+    if (before := read_json(folder / "before.json")) is not None:
+        title = f"draining loop ÷ that of {before['revision']}, both at once, {before['sessions']} sessions each"
+        console.print(lines_table(title, BEFORE_HEADINGS, before_lines(before)))
     if (reactions := read_json(folder / "reactions.json")) is not None:
         console.print(lines_table("reactions", REACTION_HEADINGS, reaction_lines(reactions)))
     if (carried := read_json(folder / "harness.json")) is not None:

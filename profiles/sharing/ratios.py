@@ -1,44 +1,11 @@
-"""Ratios of costs that were measured in the same round, with their interval. Values in, values out."""
+"""A layout's windows by round, and their ratios."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
 
-from scipy.stats import t as student
+from experiment.report import Ratio, ratio
 
-from experiment.report import paired
-
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """The geometric mean of paired ratios, and the 95 % interval of it by Student's t of their logarithms."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-
-    @property
-    def is_told(self) -> bool:
-        """Whether the interval leaves out 1."""
-        return not self.low <= 1.0 <= self.high
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f}–{self.high:.3f}, n={self.count})"
-
-
-def ratio(values: Mapping[int, float], base: Mapping[int, float]) -> Ratio | None:
-    """Of values and a base by round; None with fewer than two rounds that both have."""
-    logs = [math.log(each) for each in paired(values, base)]
-    if len(logs) < 2:
-        return None
-    mean = fmean(logs)
-    half = float(student.ppf((1 + CONFIDENCE) / 2, len(logs) - 1)) * stdev(logs) / math.sqrt(len(logs))
-    return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(logs))
+__all__ = ["Ratio", "by_round", "ratio"]
 
 
 def by_round(turns: Sequence[Mapping[str, Any]], layout: str, key: str = "us_per_session_second") -> dict[int, float]:

@@ -18,7 +18,7 @@ import anyio.to_thread
 from experiment.ask import Ask, Config, ConfigError, Sharing, SharingHost, resolve_one
 from experiment.host import Command, Limits, Role, Run, ShapeRefused, clean_leftovers, usable_cpus
 from experiment.run import GIL_TURNED_ON, Display, Launch, ProbeError, prepare
-from experiment.setup import CHECKOUT, SetupError, write_json
+from experiment.setup import CHECKOUT, SetupError, checked_out, write_json
 from experiment.store import RunFolder
 from profiles.runs import begun, refusal
 from profiles.sharing.layouts import COUNTED, ONE, TRACED, Layout, layouts
@@ -36,20 +36,6 @@ def sharing_of(config: Config) -> Sharing:
     if config.sharing is None:
         raise ConfigError("experiments.toml: table [sharing] is missing")
     return config.sharing
-
-
-def checked_out(revision: str) -> Path:
-    """A commit of the laboratory in a folder of its own. Raises ConfigError where there is none of that name."""
-    folder = CHECKOUT / ".lab" / "revisions" / revision
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        archive = subprocess.run(["git", "archive", revision], cwd=CHECKOUT, capture_output=True, check=False)
-        if archive.returncode != 0:
-            folder.rmdir()
-            said = archive.stderr.decode(errors="replace").strip()
-            raise ConfigError(f"BEFORE: expected a commit of this checkout, got {revision!r}: {said}")
-        subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True)
-    return folder
 
 
 def turn_s(sharing: Sharing) -> float:
@@ -100,7 +86,7 @@ async def run_sharing(
     that commit beside them.
 
     Raises:
-        ConfigError: no such commit.
+        SetupError: no such commit.
         ShapeRefused: there are no two CPUs.
     """
     cpus = sorted(usable_cpus())[-CPUS:]

@@ -225,7 +225,7 @@ def test_only_the_command_line_counts_and_make_keeps_its_own_variables(only_thes
         (["doctor", "VARIANT=mt"], "make doctor takes no VARIANT; it takes no variable but PYTHON LAB_RETRY"),
         (["RUN=results/a"], "make help takes no RUN; it takes no variable but PYTHON LAB_RETRY"),
         (["check", "PYTEST_ARGS=-x"], "make check takes no PYTEST_ARGS; it takes no variable but PYTHON LAB_RETRY"),
-        (["test", "bench", "RUN=a"], "make test bench takes no RUN; it takes INSTRUCTIONS PYTEST_ARGS"),
+        (["test", "bench", "RUN=a"], "make test bench takes no RUN; it takes INSTRUCTIONS BEFORE PYTEST_ARGS"),
         (["report"], "make report needs RUN=results/<run>; make results lists them"),
         (["report", "RUN="], "make report needs RUN=results/<run>; make results lists them"),
         (["profile", "VARIANT=mt"], "make profile needs SESSIONS=200; a profile is of one point"),
