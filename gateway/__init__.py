@@ -9,7 +9,7 @@ from gateway.failures import (
     pool_timeout,
     refusal_of_status,
 )
-from gateway.prediction import BadPrediction, Prediction, parse_prediction
+from gateway.prediction import BadPrediction, prediction_members
 from gateway.schedule import FlushSchedule
 from gateway.session import LEAVE_LIMIT_S, Session, SessionMisuse
 from gateway.settings import FRAME_BYTES, SessionSettings
@@ -28,7 +28,6 @@ __all__ = [
     "Failure",
     "FlushSchedule",
     "Infer",
-    "Prediction",
     "SendText",
     "Session",
     "SessionMisuse",
@@ -37,7 +36,7 @@ __all__ = [
     "broken_answer",
     "connection_reset",
     "inference_timeout",
-    "parse_prediction",
     "pool_timeout",
+    "prediction_members",
     "refusal_of_status",
 ]

@@ -3,10 +3,7 @@
 import json
 
 from gateway.failures import Failure
-from gateway.prediction import Prediction
 from gateway.settings import FRAME_BYTES
-
-_escape = json.encoder.encode_basestring_ascii
 
 
 def start_fault(message: str | bytes | bytearray | memoryview) -> str | None:
@@ -27,20 +24,16 @@ def partial_text(
     *,
     oldest_seq: int,
     frames: int,
-    prediction: Prediction,
+    members: str,
     cpu_passes: int,
     model_delay_ms: int,
     flush_lateness_ms: float,
     inflight_model_jobs: int,
 ) -> str:
-    """One answered batch as JSON with the protocol's 14 keys."""
-    rms, zero_crossings, checksum, samples, transcript, _ = prediction
+    """One answered batch as JSON with the protocol's 14 keys. `members`: six of them (`prediction_members`)."""
     return (
         f'{{"type":"partial","oldest_frame_seq":{oldest_seq},"newest_frame_seq":{oldest_seq + frames - 1},'
-        f'"frames":{frames},"rms":{rms!r},"zero_crossings":{zero_crossings},'
-        f'"checksum":{checksum},"samples":{samples},'
-        f'"transcript":{_escape(transcript)},"audio_bytes":{frames * FRAME_BYTES},'
-        f'"cpu_passes":{cpu_passes},"model_delay_ms":{model_delay_ms},'
+        f'"frames":{frames},{members},"cpu_passes":{cpu_passes},"model_delay_ms":{model_delay_ms},'
         f'"flush_lateness_ms":{flush_lateness_ms:.3f},"inflight_model_jobs":{inflight_model_jobs}}}'
     )
 

@@ -6,13 +6,12 @@ and the tally of their event loop, which only its thread touches.
 """
 
 from bisect import bisect_left
-from typing import NamedTuple
 
 from gateway.actions import Close, Infer, SendText
 from gateway.buffer import Audio, FrameBuffer, Run
 from gateway.failures import Failure, broken_answer, refusal_of_status
 from gateway.messages import error_text, partial_text, start_fault
-from gateway.prediction import BadPrediction, parse_prediction
+from gateway.prediction import BadPrediction, prediction_members
 from gateway.schedule import FlushSchedule
 from gateway.settings import FRAME_BYTES, SessionSettings
 from gateway.tally import INFERENCE_BOUNDS_MS, LATENESS_BOUNDS_MS, Tally
@@ -28,12 +27,10 @@ class SessionMisuse(RuntimeError):
     """The host called a verb out of order: an error of ours, never of the peer."""
 
 
-class _Batch(NamedTuple):
-    """What is remembered of the batch in flight; its audio is the host's."""
-
-    run: Run
-    flush_lateness_ms: float
-    sent_s: float
+_Batch = tuple[Run, float, float]
+"""What is remembered of the batch in flight, whose audio is the host's: its run, how late in ms it was flushed, and
+when. A plain tuple, taken apart at once: reading a field of a named one takes a reference to its descriptor, which all
+threads share."""
 
 
 class Session:
@@ -159,7 +156,7 @@ class Session:
     def _flush(self, lateness_ms: float, now_s: float) -> Infer:
         chunks, run = self._buffer.take()
         frames = run.frames
-        self._batch = _Batch(run, lateness_ms, now_s)
+        self._batch = (run, lateness_ms, now_s)
         tally = self._tally
         tally.frames += frames
         tally.lateness_ms += lateness_ms
@@ -187,10 +184,9 @@ class Session:
         batch = self._end_flight(now_s)
         if status != 200:
             return self._failed(batch, refusal_of_status(status), now_s)
-        # Taken apart at once: reading a field of a named tuple takes a reference to its descriptor: all threads' one.
         (oldest_seq, frames, _, _), lateness_ms, _ = batch
         try:
-            prediction = parse_prediction(body, frames * FRAME_BYTES)
+            members = prediction_members(body, frames * FRAME_BYTES)
         except BadPrediction as error:
             return self._failed(batch, broken_answer(str(error)), now_s)
         if self._closed:
@@ -200,7 +196,7 @@ class Session:
             partial_text(
                 oldest_seq=oldest_seq,
                 frames=frames,
-                prediction=prediction,
+                members=members,
                 cpu_passes=self._settings.cpu_passes,
                 model_delay_ms=self._settings.model_delay_ms,
                 flush_lateness_ms=lateness_ms,
@@ -218,7 +214,8 @@ class Session:
             raise SessionMisuse("answered() or failed() without a batch in flight")
         self._batch = None
         if not self._closed:
-            took_ms = (now_s - batch.sent_s) * 1000
+            _, _, sent_s = batch
+            took_ms = (now_s - sent_s) * 1000
             self._tally.inference_ms += took_ms
             self._tally.inference[bisect_left(INFERENCE_BOUNDS_MS, took_ms)] += 1
         # Ticks that fell due meanwhile would have sent nothing: hosts need not call tick() during a flight.
@@ -230,13 +227,13 @@ class Session:
     def _failed(self, batch: _Batch, failure: Failure, now_s: float) -> SendText | None:
         if self._closed:
             return None
-        elapsed_ms = (now_s - batch.sent_s) * 1000
+        run, lateness_ms, sent_s = batch
         # The failed batch has left `in_flight` already; it is still one of the batches outstanding here.
         return self._error(
             failure,
-            batch.run,
-            batch.flush_lateness_ms,
-            elapsed_ms=elapsed_ms,
+            run,
+            lateness_ms,
+            elapsed_ms=(now_s - sent_s) * 1000,
             batches=1 + self.in_flight,
             now_s=now_s,
         )

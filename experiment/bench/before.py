@@ -24,8 +24,8 @@ _START_S = 6
 
 
 def measure_before(revision: str, builds: Sequence[Environment], display: Display) -> dict[str, Any]:
-    """`{revision, sessions, rounds: [{tag, kind, round, us: [this, that]}]}`: µs of CPU per session-second; `kind` is
-    "before", or "a/a", where both are this checkout's.
+    """`{revision, this, subject, sessions, rounds: [{tag, kind, round, us: [this, that]}]}`: µs of CPU per
+    session-second; `kind` is "before", or "a/a", where both are this checkout's; `subject` is this commit's.
 
     Raises:
         SetupError: no such commit.
@@ -48,7 +48,9 @@ def measure_before(revision: str, builds: Sequence[Environment], display: Displa
             us = _at_once(build.python, (CHECKOUT, other), is_reversed=number % 2 == 1)
         display.note(f"CPython {tag}, round {number + 1}, {kind}: {us[0]:.1f} µs, {us[1]:.1f} µs")
         found.append({"tag": tag, "kind": kind, "round": number, "us": us})
-    return {"revision": revision, "sessions": SESSIONS, "rounds": found}
+    this = subprocess.run(["git", "log", "-1", "--format=%h %s"], cwd=CHECKOUT, capture_output=True, text=True)
+    number, _, subject = this.stdout.strip().partition(" ")
+    return {"revision": revision, "this": number, "subject": subject, "sessions": SESSIONS, "rounds": found}
 
 
 def _at_once(python: Path, trees: tuple[Path, Path], *, is_reversed: bool) -> list[float]:

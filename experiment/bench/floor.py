@@ -9,12 +9,14 @@ session-second. Standard library only: it runs on the interpreter whose gateway 
 
 import argparse
 import json
+import os
 import resource
 import select
 import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from experiment.bench.feeder import LOOPBACK, Feeder, feeding
@@ -34,28 +36,36 @@ _RECEIVE_BUFFER_BYTES = 512 * 1024
 def measured(
     feeder: Feeder, seconds: float, serve_round: Callable[[], None], meter: Meter | None
 ) -> dict[str, float | dict[str, float]]:
-    """Serve rounds for the warm-up and so many seconds more; µs of CPU per session-second of those.
-
-    With a meter, its phases stand beside them.
+    """Serve rounds for the warm-up and so many seconds more; µs of CPU per session-second of those: this process's, and
+    all that its core did. With a meter, its phases stand beside them.
     """
+    (core,) = os.sched_getaffinity(0)
     end_s = time.monotonic() + WARMUP_S
     while time.monotonic() < end_s:
         serve_round()
     served, end_s = feeder.answered(), time.monotonic() + seconds
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before, busy_before_s = resource.getrusage(resource.RUSAGE_SELF), _busy_s(core)
     if meter is not None:
         meter.reset()
     while time.monotonic() < end_s:
         serve_round()
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    after, busy_after_s = resource.getrusage(resource.RUSAGE_SELF), _busy_s(core)
     served = feeder.answered() - served
     phases = {} if meter is None else meter.spent_us()  # its calibration is no part of what was measured
     spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "total_us": spent_s * 1e6 / served,
+        "all_in_us": (busy_after_s - busy_before_s) * 1e6 / served,
         "served_per_s": served / seconds,
         "phases_us": {name: spent / served for name, spent in phases.items()},
     }
+
+
+def _busy_s(core: int) -> float:
+    """Seconds that a core has not been idle, soft interrupts included (proc_stat(5))."""
+    lines = (line.split() for line in Path("/proc/stat").read_text(encoding="ascii").splitlines())
+    user, nice, system, _, _, irq, softirq, *_ = next(map(int, line[1:]) for line in lines if line[0] == f"cpu{core}")
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 class _BareLoop:

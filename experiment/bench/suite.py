@@ -4,6 +4,7 @@ generator, simulator. What a row's rhythm costs its clients, and how many sessio
 
 import json
 import subprocess
+from contextlib import ExitStack, closing, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from experiment.bench.before import measure_before
 from experiment.bench.carried import measure_carried
 from experiment.bench.instructions import count_instructions
 from experiment.bench.reactions import measure_reactions
-from experiment.host import core_speed, raise_descriptor_limit, role_environment, usable_cpus
+from experiment.host import Network, ShapeRefused, core_speed, raise_descriptor_limit, role_environment, usable_cpus
 from experiment.run import HARNESS_PYTHON, Display
 from experiment.setup import CHECKOUT, OWN_SERIES, Environment, SetupError, ensure, write_json
 
@@ -87,24 +88,33 @@ def _core(folder: Path, display: Display) -> None:
 
 
 def _draining(folder: Path, display: Display) -> None:
-    """The draining loop and the kernel's floor at two sizes, in turn on each build; at the larger by phase, too."""
+    """The draining loop and the kernel's floor at two sizes, in turn on each build; at the larger by phase, too, and
+    where its own core does the work of receiving."""
     found: list[dict[str, Any]] = []
     pauses: dict[str, Any] = {}
     environments = _environments("draining", display)
-    runs = [(sessions, False) for sessions in DRAINING_SESSIONS] + [(max(DRAINING_SESSIONS), True)]
-    seconds = len(environments) * DRAINING_TURNS * len(runs) * 2 * (DRAINING_SECONDS + 5)
-    display.note(f"the draining loop beside the kernel's floor, about {seconds / 60:.0f} min")
-    for turn in range(DRAINING_TURNS):
-        for environment in environments:
-            tag = environment.interpreter.tag
-            pauses[tag] = core_speed(environment.python, max(usable_cpus()))
-            for sessions, metered in runs:
-                for program in ("floor", "draining"):
-                    options = ["--sessions", str(sessions), "--seconds", str(DRAINING_SECONDS)]
-                    facts = {"tag": tag, "program": program, "turn": turn, "metered": metered}
-                    options += ["--metered"] if metered else []
-                    found.append({**facts, **_printed(environment, program, *options)})
-            display.note(f"turn {turn + 1} of {DRAINING_TURNS} on CPython {tag} done")
+    most = max(DRAINING_SESSIONS)
+    runs = [(sessions, "sender", False) for sessions in DRAINING_SESSIONS] + [(most, "sender", True)]
+    with ExitStack() as stack:
+        try:
+            network = stack.enter_context(closing(Network({max(usable_cpus())})))  # where the loop is pinned
+            runs.append((most, "gateway", False))
+        except ShapeRefused as error:
+            display.note(f"receive = gateway is left out: {error}")
+        seconds = len(environments) * DRAINING_TURNS * len(runs) * 2 * (DRAINING_SECONDS + 5)
+        display.note(f"the draining loop beside the kernel's floor, about {seconds / 60:.0f} min")
+        for turn in range(DRAINING_TURNS):
+            for environment in environments:
+                tag = environment.interpreter.tag
+                pauses[tag] = core_speed(environment.python, max(usable_cpus()))
+                for sessions, receive, metered in runs:
+                    for program in ("floor", "draining"):
+                        options = ["--sessions", str(sessions), "--seconds", str(DRAINING_SECONDS)]
+                        facts = {"tag": tag, "program": program, "turn": turn, "metered": metered, "receive": receive}
+                        options += ["--metered"] if metered else []
+                        with network.entered() if receive == "gateway" else nullcontext():
+                            found.append({**facts, **_printed(environment, program, *options)})
+                display.note(f"turn {turn + 1} of {DRAINING_TURNS} on CPython {tag} done")
     write_json(folder / "draining.json", {"loops": found, "pauses": pauses})
 
 

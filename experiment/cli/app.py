@@ -105,11 +105,14 @@ def publish_draining(
         list[Path] | None, typer.Argument(help="Folders of comparisons; without: those that are kept.")
     ] = None,
     bench: Annotated[Path | None, typer.Option(help="Folder of a `make bench`; without: what is kept.")] = None,
+    before: Annotated[
+        list[Path] | None, typer.Option(help="Folders of `make bench BEFORE=…`; without: those that are kept.")
+    ] = None,
 ) -> None:
     """Write docs/findings/draining.md from comparisons and a bench, and keep their evidence."""
     from experiment.report import publish_draining as write
 
-    for path in write(run or [], bench):
+    for path in write(run or [], bench, before or []):
         print(path.relative_to(CHECKOUT))
 
 

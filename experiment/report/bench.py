@@ -17,7 +17,7 @@ from experiment.report.tables import lines_table, number_text, report_console
 from experiment.setup import read_json
 
 Entry = Mapping[str, Any]
-TOTAL_HEADINGS = ("interpreter", "sessions", "draining loop", "kernel's floor", "ratio")
+TOTAL_HEADINGS = ("interpreter", "receive", "sessions", "draining loop", "kernel's floor", "ratio", "all-in ratio")
 PHASE_HEADINGS = ("phase", "µs", "Python", "system calls", "the same calls, bare", "Python, bare")
 BEFORE_HEADINGS = ("interpreter", "beside", "this, µs", "that, µs", "ratio")
 REACTION_HEADINGS = (
@@ -32,22 +32,26 @@ CARRIED_HEADINGS = (
 
 
 def total_lines(bench: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """By build and size: µs per session-second of loop and floor, and their ratio, turn by turn."""
+    """By build, who receives, and size: µs per session-second of loop and floor, and their ratio, turn by turn; all-in,
+    with what else their core did, too."""
     lines = []
     plain = [entry for entry in bench if not entry["metered"]]
-    for tag, sessions in dict.fromkeys((entry["tag"], entry["sessions"]) for entry in plain):
-        loop, floor = (_totals(plain, tag, sessions, program) for program in ("draining", "floor"))
-        spreads = Spread.of(list(loop.values())), Spread.of(list(floor.values())), Spread.of(paired(loop, floor))
-        texts = ["–" if each is None else each.text(digits) for each, digits in zip(spreads, (0, 0, 2), strict=True)]
-        lines.append((f"CPython {tag}", str(sessions), *texts))
+    for key in dict.fromkeys((entry["tag"], entry.get("receive", "sender"), entry["sessions"]) for entry in plain):
+        loop, floor = (_totals(plain, key, program, "total_us") for program in ("draining", "floor"))
+        all_in = (_totals(plain, key, program, "all_in_us") for program in ("draining", "floor"))
+        spreads = [Spread.of(values) for values in ([*loop.values()], [*floor.values()], paired(loop, floor))]
+        spreads.append(Spread.of(paired(*all_in)))
+        texts = ["–" if each is None else each.text(digits) for each, digits in zip(spreads, (0, 0, 2, 2), strict=True)]
+        lines.append((f"CPython {key[0]}", *map(str, key[1:]), *texts))
     return lines
 
 
-def _totals(bench: Sequence[Entry], tag: str, sessions: int, program: str) -> dict[str, float]:
+def _totals(bench: Sequence[Entry], key: tuple[str, str, int], program: str, quantity: str) -> dict[str, float]:
     return {
-        str(entry["turn"]): entry["total_us"]
+        str(entry["turn"]): entry[quantity]
         for entry in bench
-        if (entry["tag"], entry["sessions"], entry["program"]) == (tag, sessions, program)
+        if (entry["tag"], entry.get("receive", "sender"), entry["sessions"], entry["program"]) == (*key, program)
+        and quantity in entry
     }
 
 

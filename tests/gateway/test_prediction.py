@@ -4,8 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway import BadPrediction, Prediction, parse_prediction
+from gateway import BadPrediction, prediction_members
+from gateway.prediction import Prediction
 from tests.gateway.wire import answer_body, prediction
 
 GOLDEN = (
@@ -54,6 +57,29 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("audio_bytes", "640"),
     ("audio_bytes", None),
 ]
+
+
+def parse_prediction(body: bytes, audio_bytes: int) -> Prediction:
+    """What whoever gets the members reads."""
+    fields = json.loads(f"{{{prediction_members(body, audio_bytes)}}}")
+    assert list(fields) == list(Prediction._fields)
+    return Prediction(**fields)
+
+
+@given(
+    rms=st.floats(0, 99_999, allow_subnormal=False),
+    transcript=st.text(min_size=1, max_size=20),
+    checksum=st.integers(0, 2**32 - 1),
+    spaced=st.booleans(),
+)
+def test_in_any_spelling_the_values_are_the_same(rms: float, transcript: str, checksum: int, spaced: bool) -> None:
+    fields = prediction(640) | {"rms": rms, "transcript": transcript, "checksum": checksum}
+    body = json.dumps(fields, separators=(", ", ": ") if spaced else (",", ":")).encode()
+    assert parse_prediction(body, 640) == Prediction(**fields)
+
+
+def test_what_is_spelled_as_usual_is_passed_on_as_it_came() -> None:
+    assert prediction_members(GOLDEN, 640).encode() == GOLDEN[1:-1]
 
 
 def test_the_golden_answer() -> None:

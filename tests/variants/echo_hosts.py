@@ -6,6 +6,8 @@ that host's environment, so each is imported where it is started. The limits are
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from gateway import FRAME_BYTES, Close, SendText, Session, SessionSettings
@@ -102,5 +104,61 @@ def echo_app() -> Any:
     return app.create_app()
 
 
+def aiohttp() -> Any:
+    from aiohttp import WSMsgType
+
+    from variants.aiohttp_server import loops
+    from variants.aiohttp_server.__main__ import main
+
+    async def echo(socket: Any, *_: object) -> None:
+        while (message := await socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            await (socket.send_str if message.type is WSMsgType.TEXT else socket.send_bytes)(message.data)
+
+    vars(loops)["_serve"] = echo
+    return main()
+
+
+def websockets() -> Any:
+    from websockets.exceptions import ConnectionClosed
+
+    from variants.websockets_server import loops
+    from variants.websockets_server.__main__ import main
+
+    async def echo(socket: Any, *_: object) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.send(await socket.recv())
+
+    vars(loops)["_serve"] = echo
+    return main()
+
+
+def threads() -> Any:
+    from variants.thread_per_session.__main__ import main
+    from variants.thread_per_session.session import Gateway
+
+    def echo(self: Gateway, wire: Any, _: object) -> None:
+        while not self.leaving.is_set():
+            message = wire.receive(monotonic() + 0.1)
+            if isinstance(message, str):
+                wire.send_text(message)
+            elif message is not None:
+                wire._protocol.send_binary(message)
+                wire._write_replies()
+        wire.close(1001, "")
+
+    Gateway._serve = echo  # type: ignore[method-assign]
+    return main()
+
+
+ECHOES = {
+    "drain": drain,
+    "picows": picows,
+    "asgi": asgi,
+    "aiohttp": aiohttp,
+    "websockets": websockets,
+    "threads": threads,
+}
+
 if __name__ == "__main__":
-    sys.exit({"drain": drain, "picows": picows, "asgi": asgi}[sys.argv.pop()]())
+    sys.exit(ECHOES[sys.argv.pop()]())

@@ -21,12 +21,20 @@ HOSTS: dict[str, tuple[str | None, list[str]]] = {
     "picows": (None, ["variants.picows_loops", "--transport", "h1"]),
     "granian": (None, ["variants.asgi", "--transport", "h1"]),
     "granian-workers": (None, ["variants.asgi", "--transport", "h1", "--loops", "2"]),
+    "granian-bare": (None, ["variants.asgi", "--transport", "h1", "--framework", "none"]),
+    "uvicorn": (None, ["variants.asgi", "--transport", "h1", "--server", "uvicorn"]),
+    "hypercorn": (None, ["variants.asgi", "--transport", "h1", "--server", "hypercorn"]),
+    "aiohttp": (None, ["variants.aiohttp_server", "--transport", "h1"]),
+    "websockets": (None, ["variants.websockets_server", "--transport", "h1"]),
+    "thread-per-session": (None, ["variants.thread_per_session"]),
+    "thread-per-session-sync": (None, ["variants.thread_per_session", "--websocket", "websockets-sync"]),
     "drain-threads": ("drain", ["variants.drain", "--transport", "h1", "--loops", "2"]),
     "threads": ("picows", ["variants.picows_loops", "--transport", "h1", "--loops", "2"]),
     "mt": ("granian", ["variants.asgi", "--transport", "h1", "--runtime", "mt", "--loops", "2"]),
 }
 """The environment on 3.14t, or None for the tests' own; the module and its options."""
-STOCK = ("granian", "granian-workers", "mt")
+STOCK = ("granian", "granian-workers", "granian-bare", "uvicorn", "hypercorn", "mt")
+"""Those of a server that ends, and refuses, in its own way."""
 OURS = [name for name in HOSTS if name not in STOCK]
 
 

@@ -106,17 +106,21 @@ class BlockingWire:
 
     def shake_hands(self, gateway: Gateway) -> bool:
         """Answer the first request; whether it goes on as a WebSocket."""
-        until_s = monotonic() + _REQUEST_LIMIT_S
-        while monotonic() < until_s and not gateway.leaving.is_set():
-            if not self._read():
-                continue
-            for event in self._protocol.events_received():
-                assert isinstance(event, Request)
-                self._protocol.send_response(self._response(gateway, event))
-                self._write_replies()
-                return self._protocol.state is State.OPEN
-            self._write_replies()  # what was no request has been refused
-        return False
+        until_s, data = monotonic() + _REQUEST_LIMIT_S, b""
+        while b"\r\n\r\n" not in data:
+            if monotonic() >= until_s or gateway.leaving.is_set() or len(data) > MOST_BYTES:
+                return False
+            data += self._read()
+        head, end, rest = data.partition(b"\r\n\r\n")
+        self._protocol.receive_data(head + end)
+        for event in self._protocol.events_received():
+            assert isinstance(event, Request)
+            self._protocol.send_response(self._response(gateway, event))
+        self._write_replies()
+        if self._protocol.state is not State.OPEN:
+            return False
+        self._protocol.receive_data(rest)
+        return True
 
     def _response(self, gateway: Gateway, request: Request) -> Response:
         protocol, path = self._protocol, request.path.partition("?")[0]
@@ -140,13 +144,17 @@ class BlockingWire:
         while not self._messages:
             for event in self._protocol.events_received():
                 assert isinstance(event, Frame)
-                self._take(event)
+                if self._protocol.state is State.OPEN:  # what follows a violation or a close is ignored
+                    self._take(event)
             self._write_replies()
             if self._messages:
                 break
             if self._protocol.state is not State.OPEN:
                 self._finish()
-            if not self._read() and monotonic() >= until_s:
+            data = self._read()
+            if data:
+                self._protocol.receive_data(data)
+            elif monotonic() >= until_s:
                 return None
         return self._messages.popleft()
 
@@ -171,18 +179,17 @@ class BlockingWire:
         except UnicodeDecodeError as error:
             self._protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
 
-    def _read(self) -> bool:
-        """Whether bytes came within the grain."""
+    def _read(self) -> bytes:
+        """What has come; nothing within the grain."""
         try:
             data = self._sock.recv(_READ_BYTES)
         except BlockingIOError:
-            return False
+            return b""
         except OSError:
             raise Ended from None
         if not data:
             raise Ended
-        self._protocol.receive_data(data)
-        return True
+        return data
 
     def _write_replies(self) -> None:
         for data in self._protocol.data_to_send():
@@ -210,7 +217,7 @@ class BlockingWire:
         until_s = monotonic() + _CLOSE_LIMIT_S
         try:
             while self._protocol.close_rcvd is None and monotonic() < until_s:
-                self._read()
+                self._protocol.receive_data(self._read())
                 self._protocol.events_received()
             self._sock.shutdown(socket.SHUT_WR)
             while monotonic() < until_s:

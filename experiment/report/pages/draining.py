@@ -10,6 +10,7 @@ from experiment.report.bench import (
     REACTION_HEADINGS,
     TOTAL_HEADINGS,
     Entry,
+    before_lines,
     phase_lines,
     reaction_lines,
     total_lines,
@@ -20,13 +21,16 @@ from experiment.report.tables import markdown
 from experiment.store import StoredRun
 
 
-def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str) -> str:
+def page(
+    figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str, levers: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """The findings as Markdown.
 
     Args:
         figures: of `make bench`: `{"loops": […], "pauses": {tag: …}, "reactions": {row: …}}`.
         runs: comparisons, each with the path of its kept evidence.
         picture: of the first of them.
+        levers: of `make bench BEFORE=…`.
 
     Rows of other languages that a comparison has stand on a page of their own.
     """
@@ -62,8 +66,25 @@ def page(figures: Mapping[str, Any], runs: Mapping[str, StoredRun], picture: str
         markdown(REACTION_HEADINGS, reaction_lines(reactions)),
         _COSTS,
     ]
-    parts += ["## What was tried", _TRIED, "## What to know before using the idea", _KNOW]
+    parts += ["## What was tried"]
+    if levers:
+        parts += [_LEVERS, markdown(LEVER_HEADINGS, lever_lines(levers))]
+    parts += [_TRIED, "## What to know before using the idea", _KNOW]
     return "\n\n".join(parts) + "\n"
+
+
+LEVER_HEADINGS = ("what changed", "interpreter", "beside the commit before", "beside itself")
+
+
+def lever_lines(levers: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A change's cost by that of the commit before it, both at once, with A/A; one line for each build."""
+    found = []
+    for lever in levers:
+        by_kind = {(tag, kind): ratio for tag, kind, _, _, ratio in before_lines(lever)}
+        for tag in dict.fromkeys(tag for tag, _ in by_kind):
+            ratios = (by_kind.get((tag, kind), "–") for kind in ("before", "a/a"))
+            found.append([f"{lever['subject']} ({lever['this']} ÷ {lever['revision']})", tag, *ratios])
+    return found
 
 
 def _of_ours(run: StoredRun) -> StoredRun:
@@ -85,8 +106,9 @@ def _paused(pauses: Mapping[str, Entry]) -> str:
 def _claims(bench: Sequence[Entry]) -> list[str]:
     """The loop against the floor, in a sentence for each build."""
     said = []
-    for interpreter, sessions, loop, floor, ratio in total_lines(bench):
-        said.append(f"{interpreter}, {sessions} sessions: {loop} µs beside a floor of {floor}: {ratio} times it.")
+    for interpreter, receive, sessions, loop, floor, ratio, _ in total_lines(bench):
+        where = f"{interpreter}, receive = {receive}, {sessions} sessions"
+        said.append(f"{where}: {loop} µs beside a floor of {floor}: {ratio} times it.")
     return said
 
 
@@ -126,9 +148,13 @@ _KNOW = """\
 - Under a CFS quota a busy thread overruns its slice and is throttled for periods: p95 is what fails first, not the
   mean."""
 
+_LEVERS = """\
+`make bench BEFORE=<commit>` runs two commits' loops at once on one core, so that both meet the same clock rate and
+neighbours: ratios of the same round, geometric mean with Student's 95 % interval."""
+
 _TRIED = """\
-By hand, two checkouts in turn under `python -m experiment.bench.draining`; what it gave lies in the spread of a
-machine that changes its speed by a third, so directions only:
+Before that, by hand, two checkouts in turn under `python -m experiment.bench.draining`; what it gave lies in the spread
+of a machine that changes its speed by a third, so directions only:
 
 - Kept: ticks that fall on the rounds of a loop, where grains of four milliseconds served whoever was due; frames of
   the look between two ticks held undecoded until the tick; the inference server's answer read by a template, its

@@ -76,12 +76,15 @@ def publish_repeats(paths: Sequence[Path], root: Path = CHECKOUT, name: str | No
     return [*written, prose]
 
 
-def publish_draining(paths: Sequence[Path], bench: Path | None, root: Path = CHECKOUT) -> list[Path]:
+def publish_draining(
+    paths: Sequence[Path], bench: Path | None, befores: Sequence[Path] = (), root: Path = CHECKOUT
+) -> list[Path]:
     """Keep the evidence of the draining gateway, and write its page and picture.
 
     Args:
         paths: comparisons, the first the page's picture; none: those that are kept are read again.
         bench: folder of a `make bench`; None: what is kept.
+        befores: folders of `make bench BEFORE=…`, each of a lever; none: those that are kept.
 
     Raises:
         ConfigError: a run is not finished, or the bench lacks its draining loop or its reactions.
@@ -95,12 +98,18 @@ def publish_draining(paths: Sequence[Path], bench: Path | None, root: Path = CHE
         if loops is None or reactions is None:
             raise ConfigError(f"{bench}: expected the folder of `make bench`, with its parts draining and reactions")
         write_json(figures, {**loops, "reactions": reactions})
+    if befores:
+        found = [read_json(each / "before.json") for each in befores]
+        if None in found:
+            raise ConfigError("expected folders of `make bench BEFORE=…`")
+        write_json(folder / "levers.json", {"levers": found})
     kept = _keep_all(_finished(paths), root, folder)
     known = read_json(figures)
     if known is None or not kept:
         raise ConfigError(f"{folder}: expected figures and runs; give runs and --bench")
     picture = _first_picture(kept, prose)
-    prose.write_text(f"{GENERATED}\n\n{draining.page(known, kept, picture.name)}", encoding="utf-8")
+    levers = (read_json(folder / "levers.json") or {}).get("levers", ())
+    prose.write_text(f"{GENERATED}\n\n{draining.page(known, kept, picture.name, levers)}", encoding="utf-8")
     return [*sorted(folder.iterdir()), picture, prose]
 
 

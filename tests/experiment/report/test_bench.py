@@ -13,6 +13,7 @@ def entries() -> list[dict[str, Any]]:
     for turn in range(2):
         for program, total_us, phases_us in (("draining", 160.0 + turn, loop), ("floor", 80.0, bare)):
             facts = {"tag": "3.14.7", "program": program, "turn": turn, "sessions": 1000, "total_us": total_us}
+            facts |= {"receive": "gateway", "all_in_us": total_us + 80.0}
             found += [
                 {**facts, "metered": False, "phases_us": {}},
                 {**facts, "metered": True, "phases_us": phases_us},
@@ -22,8 +23,9 @@ def entries() -> list[dict[str, Any]]:
 
 def test_totals_are_paired_turn_by_turn() -> None:
     (line,) = total_lines(entries())
-    assert line[:2] == ("CPython 3.14.7", "1000")
-    assert line[4].startswith("2.01 (2.00–2.01, n=2)")
+    assert line[:3] == ("CPython 3.14.7", "gateway", "1000")
+    assert line[5] == "2.01 (2.00–2.01, n=2)"
+    assert line[6] == "1.50 (1.50–1.51, n=2)"
 
 
 def test_phases_stand_beside_the_same_calls_of_the_floor_and_add_up() -> None:
