@@ -112,9 +112,13 @@ overload.takes := VARIANTS RESULTS DRY_RUN
 overload: ## rows at more load than their ceiling: does a limit on sessions keep the SLO
 	@$(LAB) profiles -- -m profiles overload $(options)
 
-cliff.takes := RESULTS DRY_RUN
+cliff.takes := RESULTS RESUME DRY_RUN
 cliff: ## who loses wake-ups, by Granian version and by factor: stalls, rates, forensics
 	@$(LAB) profiles -- -m profiles cliff $(options)
+
+survey.takes := RESULTS RESUME DRY_RUN
+survey: ## which servers lose wake-ups: each server and build under the cliff's bursts
+	@$(LAB) profiles -- -m profiles survey $(options)
 
 bisect.takes := PACKAGE FROM TO CELL COST VARIANT PYTHONS RESULTS RESUME DRY_RUN
 bisect.needs = $(if $(PACKAGE)$(PYTHONS)$(RESUME),,PACKAGE=granian FROM=2.7.4 TO=2.8.7, or PYTHONS in order)

@@ -129,21 +129,43 @@ def reproduce(
     raise typer.Exit(run_in_foreground([python, REPRODUCER, *(passed_on or [])], "the reproducer", clean))
 
 
+Resume = Annotated[Path | None, typer.Option(help="Folder of an interrupted run to take up again (RESUME).")]
+
+
 @app.command()
 def cliff(
     results: options.Results = options.RESULTS,
+    resume: Resume = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Who loses wake-ups, and how often: the cells and points of experiments.toml, with forensics."""
+    _hunt("cliff", results, resume, dry_run)
+
+
+@app.command()
+def survey(
+    results: options.Results = options.RESULTS,
+    resume: Resume = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Which servers lose wake-ups: every server and build under the cliff's bursts, judged by its rules."""
+    _hunt("survey", results, resume, dry_run)
+
+
+def _hunt(name: str, results: Path, resume: Path | None, dry_run: bool) -> None:
     from profiles.cliff.evidence import EVIDENCE
     from profiles.cliff.rates import HEADINGS, cell_rates
     from profiles.cliff.run import announce, run_cliff
 
     config = load_config()
     if dry_run:
-        print(announce(config))
+        print(announce(config, name))
         return
-    folder, evidence = _run(run_cliff, config, results, EVIDENCE)
+
+    async def runs(config: Config, results: Path, display: Display) -> RunFolder:
+        return await run_cliff(config, name, results, display, resume)
+
+    folder, evidence = _run(runs, config, results, EVIDENCE)
     lines = [cell.line() for cell in cell_rates(evidence)]
     report_console().print(lines_table("stalls by cell", HEADINGS, lines))
     print(f"RESULT {folder}")

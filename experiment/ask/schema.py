@@ -278,6 +278,7 @@ class Config(Table):
     variants: dict[str, Variant]
     foreign: dict[str, Foreign] = Field(default_factory=dict)
     cliff: Cliff | None = None
+    survey: Cliff | None = None
     bisect: Bisect | None = None
     collector: Collector | None = None
     sharing: Sharing | None = None

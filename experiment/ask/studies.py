@@ -6,11 +6,25 @@ from pydantic import Field
 
 from experiment.ask.table import Count, Positive, Series, Table
 
+CellServer = Literal[
+    "granian",
+    "granian-rsgi",
+    "uvicorn",
+    "uvicorn-wsproto",
+    "hypercorn",
+    "aiohttp",
+    "websockets",
+    "websockets-sync",
+    "picows",
+]
+
 
 class Cell(Table):
-    """One server of the reproducer's application: which Granian on which build, and the factors that may matter."""
+    """One server of the reproducer's application, on which build, and the factors that may matter."""
 
     about: str
+    server: CellServer = "granian"
+    """Whose API the application is written for: one for all ASGI servers, and a twin for each other."""
     environment: str
     interpreter: Series = "3.14t"
     runtime: Literal["st", "mt"] = "mt"
@@ -29,22 +43,25 @@ class CliffPoint(Table):
 
 
 class Cliff(Table):
-    """`make cliff`: cells in turn, then points."""
+    """`make cliff`: cells in turn, then points. `make survey`: the same of other servers, without points."""
 
     reference: str
     clients: Count
     turns: Count
     turn_s: Positive
     fraction: Annotated[float, Field(gt=0, lt=1)]
-    shape: str
-    sessions: Count
     cells: Annotated[dict[str, Cell], Field(min_length=1)]
-    points: list[CliffPoint]
+    shape: str | None = None
+    sessions: Count | None = None
+    """Both of the points."""
+    points: list[CliffPoint] = Field(default_factory=list)
 
     def model_post_init(self, _: object) -> None:
         """The reference is one of the cells."""
         if self.reference not in self.cells:
             raise ValueError(f"reference: expected one of {', '.join(self.cells)}, got {self.reference!r}")
+        if self.points and (self.shape is None or self.sessions is None):
+            raise ValueError("points: expected shape and sessions beside them")
 
 
 class Bisect(Table):

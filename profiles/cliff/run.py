@@ -1,4 +1,5 @@
 """`make cliff`: who loses wake-ups, and how often. Cells in turn (`hunt`), then whole gateways with forensics.
+`make survey`: the cells of other servers, in the same way.
 
 results/<date>-cliff/cliff.json is written again after every turn and point; `page` says what it means.
 """
@@ -58,77 +59,96 @@ OVERHEAD_S = 3.0
 _REPRODUCER = Path(__file__).parent / "reproducer"
 
 
-def cliff_of(config: Config) -> Cliff:
-    """Its table. Raises ConfigError where experiments.toml has none."""
-    if config.cliff is None:
-        raise ConfigError("experiments.toml: table [cliff] is missing")
-    return config.cliff
+def study_of(config: Config, name: str) -> Cliff:
+    """The table [cliff], or [survey]. Raises ConfigError where experiments.toml has none."""
+    study: Cliff | None = getattr(config, name)
+    if study is None:
+        raise ConfigError(f"experiments.toml: table [{name}] is missing")
+    return study
 
 
-def announce(config: Config) -> str:
+def announce(config: Config, name: str) -> str:
     """How long it takes, and how many frames each claim needs."""
-    cliff = cliff_of(config)
-    cells_s = len(cliff.cells) * cliff.turns * (cliff.turn_s + OVERHEAD_S)
-    points_s = sum(config.timing(point.timing).total_s + 15 for point in cliff.points)
-    has = cliff.turns * cliff.turn_s * FRAMES_PER_S
+    study = study_of(config, name)
+    cells_s = len(study.cells) * study.turns * (study.turn_s + OVERHEAD_S)
+    points_s = sum(config.timing(point.timing).total_s + 15 for point in study.points)
+    has = study.turns * study.turn_s * FRAMES_PER_S
     expected = poisson_rate(round(STALLS_PER_FRAME * has), has)
     losing = f"if the reference loses {STALLS_PER_FRAME * 1e6:.0f} per million"
     if expected.events:
-        needed = exposure_to_clear(expected, cliff.fraction)
-        clears = f"To call a version unaffected takes {needed:,.0f} frames without a stall, {losing}"
+        needed = exposure_to_clear(expected, study.fraction)
+        clears = f"To call a cell unaffected takes {needed:,.0f} frames without a stall, {losing}"
     else:
         clears = f"Nothing can be called unaffected: {losing}, no stall of it is to be expected"
+    points = f" and {len(study.points)} points" if study.points else ""
     return (
-        f"{len(cliff.cells)} cells, {cliff.turns} turns of {cliff.turn_s:g} s each, and {len(cliff.points)} points: "
+        f"{len(study.cells)} cells, {study.turns} turns of {study.turn_s:g} s each{points}: "
         f"about {(cells_s + points_s) / 60:.0f} min. {clears}; a cell gets about {has:,.0f}"
     )
 
 
-async def run_cliff(config: Config, results: Path, display: Display) -> RunFolder:
-    """Run all cells and points. A cell or point that cannot run is kept with the reason; the others go on."""
-    cliff = cliff_of(config)
-    display.note(announce(config))
+async def run_cliff(
+    config: Config, name: str, results: Path, display: Display, resumed: Path | None = None
+) -> RunFolder:
+    """Run all cells and points of [cliff], or of [survey]. A cell or point that cannot run is kept with the reason; the
+    others go on. Of a run that is taken up again, what it has is not measured again.
+
+    Raises:
+        ConfigError: `resumed` asked something else.
+    """
+    study = study_of(config, name)
+    display.note(announce(config, name))
     started = datetime.now().astimezone()
     clean_leftovers(results)
-    pythons: dict[str, Path] = {}
-    cells: dict[str, dict[str, Any]] = {}
-    for name, cell in cliff.cells.items():
-        kept = cells[name] = {"factors": cell.model_dump(), "interpreter": None, "refused": None, "turns": []}
-        try:
-            pythons[name], kept["interpreter"] = await anyio.to_thread.run_sync(_interpreter, cell, display.note)
-        except SetupError as error:
-            kept["refused"] = refusal(name, error, display)
-    folder = RunFolder.create(results, "cliff", started)
+    settings = study.model_dump(exclude={"cells", "points"})
     async with Run(results) as run:
         for note in run.environment.notes():
             display.note(note)
-        evidence: dict[str, Any] = {
-            **begun(run, started),
-            "settings": cliff.model_dump(exclude={"cells", "points"}),
-            "cells": cells,
-            "points": [],
-        }
+        if resumed is None:
+            folder = RunFolder.create(results, name, started)
+            evidence: dict[str, Any] = {**begun(run, started), "settings": settings, "cells": {}, "points": []}
+        else:
+            folder, evidence = RunFolder(resumed), _taken_up(resumed, study, settings)
+        cells, pythons = evidence["cells"], {}
+        for label, cell in study.cells.items():
+            kept = cells.setdefault(label, {"factors": cell.model_dump(), "interpreter": None, "turns": []})
+            kept["refused"] = None
+            try:
+                pythons[label], kept["interpreter"] = await anyio.to_thread.run_sync(_interpreter, cell, display.note)
+            except SetupError as error:
+                kept["refused"] = refusal(label, error, display)
         write_json(folder.path / EVIDENCE, evidence)
-        for number in range(1, cliff.turns + 1):
-            for name, cell in cliff.cells.items():
-                if cells[name]["refused"] is not None:
+        for number in range(1, study.turns + 1):
+            for label, cell in study.cells.items():
+                if cells[label]["refused"] is not None or len(cells[label]["turns"]) >= number:
                     continue
-                title = f"{name} (turn {number} of {cliff.turns})"
-                with display.stage(title, cliff.turn_s + OVERHEAD_S) as stage:
+                title = f"{label} (turn {number} of {study.turns})"
+                with display.stage(title, study.turn_s + OVERHEAD_S) as stage:
                     try:
-                        turn = await hunt_turn(run, cell, pythons[name], (cliff.clients, cliff.turn_s), folder, stage)
+                        turn = await hunt_turn(run, cell, pythons[label], (study.clients, study.turn_s), folder, stage)
                     except (ServerGone, ProbeError, ShapeRefused) as error:
-                        cells[name]["refused"] = refusal(name, error, display)
+                        cells[label]["refused"] = refusal(label, error, display)
                         continue
-                cells[name]["turns"].append(_kept(turn))
+                cells[label]["turns"].append(_kept(turn))
                 display.note(f"{title}: {turn.stalls} stalls in {turn.frames:,} frames{_summary(turn)}")
                 write_json(folder.path / EVIDENCE, evidence)
-        for point in cliff.points:
-            evidence["points"].append(await _point(run, config, point, folder, display))
+        for point in study.points[len(evidence["points"]) :]:
+            evidence["points"].append(await _point(run, config, study, point, folder, display))
             write_json(folder.path / EVIDENCE, evidence)
         evidence["finished"] = True
         write_json(folder.path / EVIDENCE, evidence)
     return folder
+
+
+def _taken_up(folder: Path, study: Cliff, settings: dict[str, Any]) -> dict[str, Any]:
+    evidence = read_json(folder / EVIDENCE)
+    if evidence is None:
+        raise ConfigError(f"RESUME: expected the folder of an interrupted run, with its {EVIDENCE}, got {folder}")
+    cells = {label: cell.model_dump() for label, cell in study.cells.items()}
+    had = {label: cell["factors"] for label, cell in evidence["cells"].items()}
+    if evidence["settings"] != settings or any(cells.get(label) != factors for label, factors in had.items()):
+        raise ConfigError(f"RESUME: {folder} was asked something else than experiments.toml asks now")
+    return evidence
 
 
 def _interpreter(cell: Cell, report: Callable[[str], None]) -> tuple[Path, dict[str, Any]]:
@@ -154,8 +174,11 @@ async def hunt_turn(
     cpus, port = usable_cpus(), free_port()
     one = frozenset({max(cpus)})
     limits = {"all": Limits(cpus), "one": Limits(one), "quota": Limits(cpus, 1.0, 100.0)}[cell.cpus]
-    argv = [str(python), "-W", GIL_TURNED_ON, "lost_wakeup.py", "--serve", str(port)]
-    argv += ["--runtime", cell.runtime, "--loop", cell.loop]
+    argv = [str(python), "-W", GIL_TURNED_ON]
+    if cell.server == "granian":
+        argv += ["lost_wakeup.py", "--serve", str(port), "--runtime", cell.runtime, "--loop", cell.loop]
+    else:
+        argv += ["other_servers.py", cell.server, "--port", str(port), "--loop", cell.loop, "--runtime", cell.runtime]
     log, spin = folder.path / "server.log", {"SPIN_US": str(cell.spin_us)}
     role = run.start(Command(argv, cwd=_REPRODUCER, log=log, env=spin), run.group("cell", limits))
 
@@ -214,8 +237,11 @@ def _summary(turn: Turn) -> str:
     return said + (f"; ended after {turn.seconds:.0f} s: {turn.gone}" if turn.gone else "")
 
 
-async def _point(run: Run, config: Config, wanted: CliffPoint, folder: RunFolder, display: Display) -> dict[str, Any]:
-    cliff = cliff_of(config)
+async def _point(
+    run: Run, config: Config, cliff: Cliff, wanted: CliffPoint, folder: RunFolder, display: Display
+) -> dict[str, Any]:
+    assert cliff.shape is not None
+    assert cliff.sessions is not None
     about = {"variant": wanted.variant, "timing": wanted.timing, "shape": cliff.shape, "sessions": cliff.sessions}
     ask = Ask(
         "cliff", (wanted.variant,), (cliff.shape,), wanted.timing, (cliff.sessions,), harness="shared", receive="sender"

@@ -12,7 +12,7 @@ from experiment.host import Run
 from experiment.run import Display, ProbeError
 from experiment.setup import Environment, Interpreter
 from experiment.store import RunFolder
-from profiles.cliff.run import cliff_of, hunt_turn
+from profiles.cliff.run import hunt_turn, study_of
 from profiles.forensics import capture
 from profiles.profilers.kinds import _Children
 from tests.experiment.invented import NOW
@@ -32,7 +32,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.anyio
 async def test_a_cell_of_the_cliff(tmp_path: Path, program: Path) -> None:
-    cliff = cliff_of(load_config())
+    cliff = study_of(load_config(), "cliff")
     cell = next(iter(cliff.cells.values()))
     folder = RunFolder.create(tmp_path, "cliff", NOW)
     with Display().stage("a cell", 1) as stage:

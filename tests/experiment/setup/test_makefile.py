@@ -25,7 +25,7 @@ ECHO = '[ "$1" = -c ] && exit 0; [ "$1" = -m ] && for word; do printf "<%s>" "$w
 
 GROUPS = {
     "measure": ["experiment", "ladder", "compare", "reproduce", "bench", "conformance"],
-    "explain": ["profile", "soak", "faults", "overload", "cliff", "bisect", "collector", "sharing"],
+    "explain": ["profile", "soak", "faults", "overload", "cliff", "survey", "bisect", "collector", "sharing"],
     "read": ["results", "report", "notebooks", "help"],
     "keep": ["test", "test-all", "check", "doctor", "lock", "clean"],
 }
