@@ -176,7 +176,7 @@ class StandIn(Table):
 
 _FACTORS = (
     *("server", "framework", "websocket", "runtime", "runtime_threads", "runtime_blocking_threads", "task_impl"),
-    *("receive_delay_us", "collector", "look_interval_ms", "most_sessions", "most_inferences"),
+    *("receive_delay_us", "collector", "reading", "look_interval_ms", "most_sessions", "most_inferences"),
 )
 """Those that a row may leave to its host."""
 
@@ -211,6 +211,8 @@ class Variant(Table):
     collector: Literal["raised", "frozen", "off"] | None = None
     """How Python's garbage collector is set: its threshold a hundred times higher, what lives at the start left out, or
     off."""
+    reading: Literal["always", "ticks"] | None = None
+    """When a host whose transport can stop reading reads a session's socket: always, or shortly before each tick."""
     look_interval_ms: Positive | None = None
     """How often a draining host looks at a socket between ticks."""
     most_sessions: Count | None = None

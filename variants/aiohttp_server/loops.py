@@ -3,6 +3,7 @@
 Everything here belongs to its loop's thread: application, connections, sessions, and the inference client.
 """
 
+import asyncio
 import random
 from contextlib import suppress
 from time import monotonic
@@ -14,6 +15,7 @@ from gateway import FULL, Close, Session, SessionSettings
 from variants.shared.leaving import leave_all
 from variants.shared.loop_threads import BACKLOG, Here
 from variants.shared.metrics import CONTENT_TYPE
+from variants.shared.reading import Reading
 from variants.shared.relay import start_relay
 
 MOST_BYTES = 65_536
@@ -56,7 +58,7 @@ class _Server:
         self.connections.add(connection)
         tally.enter()
         try:
-            close = await _serve(socket, session, here)
+            close = await _serve(socket, session, here, request.transport)
             if close is not None:
                 await socket.close(code=close.code, message=close.reason.encode())
         except Exception:
@@ -68,13 +70,16 @@ class _Server:
         return socket
 
 
-async def _serve(socket: web.WebSocketResponse, session: Session, here: Here) -> Close | None:
+async def _serve(
+    socket: web.WebSocketResponse, session: Session, here: Here, transport: asyncio.Transport | None
+) -> Close | None:
     """Feed one session until the client ends it (None), or it is to be closed."""
 
     async def send_text(text: str) -> None:
         with suppress(ClientConnectionResetError):  # who receives is told, too
             await socket.send_str(text)
 
+    reading: Reading | None = None
     async with anyio.create_task_group() as tasks:
         try:
             while True:
@@ -87,10 +92,14 @@ async def _serve(socket: web.WebSocketResponse, session: Session, here: Here) ->
                     close = session.start(message.data, monotonic())
                     if close is None:
                         start_relay(tasks, session, here.client, send_text)
+                        if here.options.reading == "ticks" and transport is not None:
+                            reading = Reading(transport, session)
                 if close is not None:
                     return close
         finally:
             session.close()
+            if reading is not None:
+                reading.end()
             tasks.cancel_scope.cancel()
 
 

@@ -10,7 +10,7 @@ from variants.shared.options import HostOptions
 
 def main() -> int:
     """Serve until a signal ends the process (status 0) or a thread dies (1); 2 is a mistake in the options."""
-    options = HostOptions.parse(loops=LOOPS, transports=TRANSPORTS, factors=("collector",))
+    options = HostOptions.parse(loops=LOOPS, transports=TRANSPORTS, factors=("collector", "reading"))
     return run_host("picows_loops", options, serve_loop)
 
 

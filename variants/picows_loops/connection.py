@@ -21,6 +21,7 @@ from variants.picows_loops.framing import (
     answer_to_close,
 )
 from variants.shared.inference import InferenceClient
+from variants.shared.reading import Reading
 from variants.shared.relay import start_relay
 
 _BINARY, _TEXT, _CONTINUATION = WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION
@@ -36,7 +37,15 @@ _LOOK_INTERVAL_S = 1.0
 class Connection(WSListener):  # type: ignore[misc]
     """picows' listener for one WebSocket."""
 
-    def __init__(self, session: Session, client: InferenceClient, tally: Tally, connections: "set[Connection]") -> None:
+    def __init__(
+        self,
+        session: Session,
+        client: InferenceClient,
+        tally: Tally,
+        connections: "set[Connection]",
+        *,
+        reads_at_ticks: bool = False,
+    ) -> None:
         self.session = session
         self._tally = tally
         self._connections = connections
@@ -55,6 +64,8 @@ class Connection(WSListener):  # type: ignore[misc]
         self._transport: WSTransport | None = None
         self._relay: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._reads_at_ticks = reads_at_ticks
+        self._reading: Reading | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Count as written only what the kernel has taken: the transport pauses at the first byte that it keeps."""
@@ -116,6 +127,8 @@ class Connection(WSListener):  # type: ignore[misc]
             if close is None:
                 self._relay = self._loop.create_task(self._run_relay())
                 self._relay.add_done_callback(self._relay_ended)
+                if self._reads_at_ticks and self._transport is not None:
+                    self._reading = Reading(self._transport.underlying_transport, self.session)
         if close is not None:
             self._end(close.code, close.reason)
 
@@ -152,6 +165,9 @@ class Connection(WSListener):  # type: ignore[misc]
         """Take and send nothing more; a request in flight is given up, audio forgotten."""
         self._is_ending, self._takes_audio = True, False
         self.session.close()
+        if self._reading is not None:
+            self._reading.end()
+            self._reading = None
         if self._relay is not None:
             self._relay.cancel()
             self._relay = None

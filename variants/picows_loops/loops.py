@@ -44,6 +44,7 @@ def _router(here: Here, connections: set[Connection]) -> Any:
     """What picows calls with each HTTP request: a listener for a WebSocket, a whole answer, or None for 404."""
     tally, admission, jitter_ms = here.tally, here.options.admission, here.options.flush_phase_jitter_ms
     phases, settings, connection = random.Random(), SessionSettings(), of_this_thread(Connection)
+    at_ticks = here.options.reading == "ticks"
 
     def route(request: WSUpgradeRequest) -> Connection | WSUpgradeResponseWithListener | None:
         path = request.path.partition(b"?")[0]
@@ -51,7 +52,7 @@ def _router(here: Here, connections: set[Connection]) -> Any:
             if not admission.admits(tally):
                 return _answer(WSUpgradeResponse.create_error_response(503, FULL.reason.encode()))
             session = Session(settings, phases.uniform(0, jitter_ms), tally)
-            return connection(session, here.client, tally, connections)
+            return connection(session, here.client, tally, connections, reads_at_ticks=at_ticks)
         if path == b"/health":
             return _answer(WSUpgradeResponse.create_ok_response(b'{"ok":true}', {"Content-Type": "application/json"}))
         if path == b"/metrics":

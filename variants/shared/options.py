@@ -38,6 +38,10 @@ FACTORS: dict[str, dict[str, Any]] = {
         "type": int,
         "help": "let nobody in while as many requests are in flight (default: no limit)",
     },
+    "reading": {
+        "choices": ("always", "ticks"),
+        "help": "when a session's socket is read (default %(default)s); ticks: shortly before each, and for a look",
+    },
     "look_interval_ms": {"type": float, "help": "how often a socket is looked at between ticks (default %(default)s)"},
 }
 """Options that only some hosts have, or (`_ADMISSION`) that all hosts have and that are factors of a row."""
@@ -69,6 +73,7 @@ class HostOptions:
     task_impl: str = "asyncio"
     receive_delay_us: float = 0.0
     collector: str | None = None
+    reading: str = "always"
     look_interval_ms: float = 900.0
     most_sessions: int | None = None
     most_inferences: int | None = None

@@ -17,9 +17,12 @@ from gateway import FULL, Close, Session, SessionSettings
 from variants.shared.leaving import leave_all
 from variants.shared.loop_threads import BACKLOG, Here
 from variants.shared.metrics import CONTENT_TYPE
+from variants.shared.reading import Reading
 from variants.shared.relay import start_relay
 
 MOST_BYTES = 65_536
+_MOST_QUEUED = 256
+"""Frames of five seconds: as many may come at once where nobody reads between ticks."""
 _CLOSE_LIMIT_S = 1.0
 """How long a client may take to answer our close."""
 
@@ -81,6 +84,7 @@ async def _serve(socket: ServerConnection, session: Session, here: Here) -> Clos
         with suppress(ConnectionClosed):  # who receives is told, too
             await socket.send(text)
 
+    reading: Reading | None = None
     async with anyio.create_task_group() as tasks:
         try:
             while True:
@@ -91,12 +95,16 @@ async def _serve(socket: ServerConnection, session: Session, here: Here) -> Clos
                     close = session.start(message, monotonic())
                     if close is None:
                         start_relay(tasks, session, here.client, send_text)
+                        if here.options.reading == "ticks":
+                            reading = Reading(socket.transport, session)
                 if close is not None:
                     return close
         except ConnectionClosed:
             return None
         finally:
             session.close()
+            if reading is not None:
+                reading.end()
             tasks.cancel_scope.cancel()
 
 
@@ -116,6 +124,7 @@ async def serve_loop(here: Here) -> None:
         process_request=server.answer,
         compression=None,
         max_size=MOST_BYTES,
+        max_queue=_MOST_QUEUED if here.options.reading == "ticks" else 16,  # websockets' own, which pauses and resumes
         ping_interval=None,  # the contract does not ask clients to answer
         close_timeout=_CLOSE_LIMIT_S,
     )
