@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from experiment.host import role_environment
-from experiment.run import Display
-from experiment.setup import CHECKOUT, Environment, checked_out
+from experiment.run import Display, checked_out
+from experiment.setup import CHECKOUT, Environment
 
 SESSIONS = 500
 """Of each of the two."""
@@ -49,8 +49,8 @@ def measure_before(revision: str, builds: Sequence[Environment], display: Displa
         display.note(f"CPython {tag}, round {number + 1}, {kind}: {us[0]:.1f} µs, {us[1]:.1f} µs")
         found.append({"tag": tag, "kind": kind, "round": number, "us": us})
     this = subprocess.run(["git", "log", "-1", "--format=%h %s"], cwd=CHECKOUT, capture_output=True, text=True)
-    number, _, subject = this.stdout.strip().partition(" ")
-    return {"revision": revision, "this": number, "subject": subject, "sessions": SESSIONS, "rounds": found}
+    commit, _, subject = this.stdout.strip().partition(" ")
+    return {"revision": revision, "this": commit, "subject": subject, "sessions": SESSIONS, "rounds": found}
 
 
 def _at_once(python: Path, trees: tuple[Path, Path], *, is_reversed: bool) -> list[float]:

@@ -9,6 +9,7 @@ from experiment.run.manifest import CONTRACT, commit, make_manifest
 from experiment.run.point import run_point
 from experiment.run.probe import ProbeError
 from experiment.run.progress import Display, Stage
+from experiment.run.revisions import checked_out
 from experiment.run.runner import run_campaign
 from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand
 
@@ -26,6 +27,7 @@ __all__ = [
     "Stage",
     "Stand",
     "as_facts",
+    "checked_out",
     "commit",
     "findings",
     "interpreter_facts",

@@ -13,7 +13,6 @@ from experiment.setup.json_files import read_json, write_json
 from experiment.setup.overlay import items as overlay_items
 from experiment.setup.overlay import label as overlay_label
 from experiment.setup.places import CHECKOUT
-from experiment.setup.revisions import checked_out
 from experiment.setup.survey import Finding, interpreters_here, survey
 from experiment.setup.versions import published
 
@@ -26,7 +25,6 @@ __all__ = [
     "Interpreter",
     "NotOnInterpreter",
     "SetupError",
-    "checked_out",
     "describe",
     "ensure",
     "interpreters_here",

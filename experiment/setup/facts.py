@@ -20,9 +20,12 @@ OLDEST_FREE_THREADED_MINOR = 13  # the first with a free-threaded build
 NEWEST_MINOR = 16  # that a row may be asked to run on
 
 _PROBE = """
-import json, platform, sys, sysconfig
+import json, platform, shlex, sys, sysconfig
 v = sysconfig.get_config_var
 args = v("CONFIG_ARGS") or ""
+def asked(on, off):  # of configure's options of one kind the last counts; "=no" is the other word for off
+    words = [w for w in shlex.split(args) if w.partition("=")[0] in (on, off)]
+    return bool(words) and words[-1].partition("=")[0] == on and words[-1].partition("=")[2] != "no"
 cflags = " ".join(str(v(name) or "") for name in ("PY_CFLAGS", "PY_CORE_CFLAGS", "PY_CFLAGS_NODIST"))
 gil = getattr(sys, "_is_gil_enabled", None)
 jit = getattr(sys, "_jit", None)
@@ -43,9 +46,11 @@ print(json.dumps({
     "commit": commit or None,
     "configure_options": args,
     "compiler_flags": v("PY_CORE_CFLAGS") or "",
-    "pgo": "--enable-optimizations" in args or "-fprofile-use" in cflags or "-fprofile-instr-use" in cflags,
-    "lto": "--with-lto" in args or "-flto" in cflags,
-    "jit": jit.is_available() if jit else "--enable-experimental-jit" in args,
+    "pgo": asked("--enable-optimizations", "--disable-optimizations")
+    or "-fprofile-use" in cflags
+    or "-fprofile-instr-use" in cflags,
+    "lto": asked("--with-lto", "--without-lto") or "-flto" in cflags,
+    "jit": jit.is_available() if jit else asked("--enable-experimental-jit", "--disable-experimental-jit"),
     "jit_enabled": jit.is_enabled() if jit else None,
     "tail_call": bool(v("Py_TAIL_CALL_INTERP")) or "--with-tail-call-interp" in args,
     "libc": " ".join(platform.libc_ver()).strip(),

@@ -17,8 +17,8 @@ import anyio.to_thread
 
 from experiment.ask import Ask, Config, ConfigError, Sharing, SharingHost, resolve_one
 from experiment.host import Command, Limits, Role, Run, ShapeRefused, clean_leftovers, usable_cpus
-from experiment.run import GIL_TURNED_ON, Display, Launch, ProbeError, prepare
-from experiment.setup import CHECKOUT, SetupError, checked_out, write_json
+from experiment.run import GIL_TURNED_ON, Display, Launch, ProbeError, checked_out, prepare
+from experiment.setup import CHECKOUT, SetupError, write_json
 from experiment.store import RunFolder
 from profiles.runs import begun, refusal
 from profiles.sharing.layouts import COUNTED, ONE, TRACED, Layout, layouts

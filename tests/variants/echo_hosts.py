@@ -147,7 +147,7 @@ def threads() -> Any:
                 wire._write_replies()
         wire.close(1001, "")
 
-    Gateway._serve = echo  # type: ignore[method-assign]
+    Gateway._serve = echo  # type: ignore[method-assign, assignment]
     return main()
 
 

@@ -147,7 +147,7 @@ def test_rows_are_each_loop_s_own_and_run_out() -> None:
     assert found["gateway_flush_lateness_seconds_bucket 0.005"] == 1
     assert found["gateway_flush_lateness_seconds_bucket +Inf"] == 1
     assert found["gateway_errors_total inference_request timeout"] == 1
-    while len(tallies._rows()) < 65:
+    while len(tallies.rows()) < 65:
         tallies.take()
     with pytest.raises(RuntimeError, match="65 event loops have begun"):
         tallies.take()

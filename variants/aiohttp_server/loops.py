@@ -80,12 +80,13 @@ async def _serve(
             await socket.send_str(text)
 
     reading: Reading | None = None
+    close: Close | None = None
     async with anyio.create_task_group() as tasks:
         try:
-            while True:
+            while close is None:
                 message = await socket.receive()
                 if message.type is not WSMsgType.BINARY and message.type is not WSMsgType.TEXT:
-                    return None  # a close, a broken frame (aiohttp has answered both), or the end of TCP
+                    break  # a close, a broken frame (aiohttp has answered both), or the end of TCP
                 if session.started:
                     close = session.frame(message.data, monotonic())
                 else:
@@ -94,13 +95,12 @@ async def _serve(
                         start_relay(tasks, session, here.client, send_text)
                         if here.options.reading == "ticks" and transport is not None:
                             reading = Reading(transport, session)
-                if close is not None:
-                    return close
         finally:
             session.close()
             if reading is not None:
                 reading.end()
             tasks.cancel_scope.cancel()
+    return close
 
 
 async def serve_loop(here: Here) -> None:

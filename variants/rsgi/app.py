@@ -110,25 +110,25 @@ async def _serve(transport: Any, session: Session, client: InferenceClient) -> C
         with suppress(ProtocolClosed, ProtocolError):  # who receives is told, too
             await transport.send_str(text)
 
+    close: Close | None = None
     async with anyio.create_task_group() as tasks:
         try:
-            while True:
+            while close is None:
                 message = await transport.receive()
                 if message.kind == WebsocketMessageType.close:
-                    return None
+                    break
                 if session.started:
                     close = session.frame(message.data, monotonic())
                 else:
                     close = session.start(message.data, monotonic())
                     if close is None:
                         start_relay(tasks, session, client, send_text)
-                if close is not None:
-                    return close
         except (ProtocolClosed, ProtocolError):
-            return None
+            pass
         finally:
             session.close()
             tasks.cancel_scope.cancel()
+    return close
 
 
 def create_app() -> App:

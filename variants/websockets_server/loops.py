@@ -85,9 +85,10 @@ async def _serve(socket: ServerConnection, session: Session, here: Here) -> Clos
             await socket.send(text)
 
     reading: Reading | None = None
+    close: Close | None = None
     async with anyio.create_task_group() as tasks:
         try:
-            while True:
+            while close is None:
                 message = await socket.recv()
                 if session.started:
                     close = session.frame(message, monotonic())
@@ -97,15 +98,14 @@ async def _serve(socket: ServerConnection, session: Session, here: Here) -> Clos
                         start_relay(tasks, session, here.client, send_text)
                         if here.options.reading == "ticks":
                             reading = Reading(socket.transport, session)
-                if close is not None:
-                    return close
         except ConnectionClosed:
-            return None
+            pass
         finally:
             session.close()
             if reading is not None:
                 reading.end()
             tasks.cancel_scope.cancel()
+    return close
 
 
 def _typed(response: Response, content_type: str) -> Response:

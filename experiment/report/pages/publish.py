@@ -142,7 +142,7 @@ def publish_builds(paths: Sequence[Path], bisections: Sequence[Path], root: Path
 
     Args:
         paths: comparisons of rows on several interpreters, the first the page's picture; none: those that are kept.
-        bisections: folders of `make bisect`; none: those that are kept.
+        bisections: folders of `make bisect`, each in place of the one of its package that is kept.
 
     Raises:
         ConfigError: a run is not finished, or none is kept.
@@ -153,12 +153,13 @@ def publish_builds(paths: Sequence[Path], bisections: Sequence[Path], root: Path
     kept = _keep_all(_finished(paths), root, folder)
     if not kept:
         raise ConfigError(f"{folder}: expected runs; give their folders")
-    for number, path in enumerate(bisections, 1):
+    for path in bisections:
         found = read_json(path / "bisect.json") or {}
         if not found.get("finished"):
             raise ConfigError(f"{path}: expected the folder of a finished bisection")
         small = {key: without_places(value) for key, value in found.items() if key not in ("environment", "machine")}
-        write_json(folder / f"bisect-{number}.json", {**small, "machine": machine_kept(found["machine"])})
+        whose = found["asked"]["package"] or "cpython"
+        write_json(folder / f"bisect-{whose}.json", {**small, "machine": machine_kept(found["machine"])})
     said = [read_json(file) or {} for file in sorted(folder.glob("bisect-*.json"))]
     picture = _first_picture(kept, prose)
     prose.write_text(f"{GENERATED}\n\n{builds.page(kept, said, picture.name)}", encoding="utf-8")

@@ -7,7 +7,8 @@ import pytest
 
 from experiment.bench import before
 from experiment.report.bench import before_lines
-from experiment.setup import CHECKOUT, SetupError, checked_out
+from experiment.run import checked_out
+from experiment.setup import CHECKOUT, SetupError
 
 
 def test_two_trees_serve_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

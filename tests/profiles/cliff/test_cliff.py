@@ -220,12 +220,13 @@ def test_a_plan_too_small_to_see_a_stall_says_so() -> None:
     config = load_config()
     assert config.cliff is not None
     small = config.model_copy(update={"cliff": config.cliff.model_copy(update={"turn_s": 0.5, "turns": 1})})
-    assert "Nothing can be called unaffected" in announce(small)
+    assert "Nothing can be called unaffected" in announce(small, "cliff")
 
 
 def test_it_says_beforehand_how_long_it_takes() -> None:
-    said = announce(load_config())
-    assert "min. To call a version unaffected takes" in said
+    said = announce(load_config(), "cliff")
+    assert "min. To call a cell unaffected takes" in said
+    assert "20 cells, 2 turns of 20 s each: about 15 min." in announce(load_config(), "survey")
 
 
 def test_the_committed_page_is_what_the_committed_evidence_gives(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
-"""A commit of the laboratory in a folder of its own, to run beside this checkout. Standard library only."""
+"""A commit of the laboratory in a folder of its own, to run beside this checkout."""
 
 import subprocess
 from pathlib import Path
 
-from experiment.setup.failures import SetupError
-from experiment.setup.places import CHECKOUT
+from experiment.setup import CHECKOUT, SetupError
 
 
 def checked_out(revision: str) -> Path:
