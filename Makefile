@@ -129,7 +129,7 @@ collector.takes := SETS PYTHONS RESULTS DRY_RUN
 collector: ## what is left between gil and mt on one core: who frees what, and tails
 	@$(LAB) profiles -- -m profiles collector $(options)
 
-sharing.takes := SETS PYTHONS BEFORE RESULTS DRY_RUN
+sharing.takes := SETS PYTHONS BEFORE WITH RESULTS DRY_RUN
 sharing: ## what threads of one process share: loops side by side, as threads and as processes
 	@$(LAB) profiles -- -m profiles sharing $(options)
 

@@ -42,10 +42,10 @@ from profiles.sharing.page import page as sharing_page
 from profiles.sharing.run import EVIDENCE as SHARING
 
 HELD = CHECKOUT / "profiles" / "collector" / "reproducer" / "held_by_its_maker.py"
-COUNTED = CHECKOUT / "profiles" / "sharing" / "reproducer" / "counted_constants.py"
+OF_SHARING = CHECKOUT / "profiles" / "sharing" / "reproducer"
 MOST_ZIP_BYTES = 10_000_000
 REPRODUCER = CHECKOUT / "profiles" / "cliff" / "reproducer" / "lost_wakeup.py"
-_TEXT = {".md", ".json", ".html", ".svg", ".txt", ".csv", ".py"}
+_TEXT = {".md", ".json", ".html", ".svg", ".txt", ".csv", ".py", ".patch"}
 _ABSOLUTE = re.compile(r"(?<![\w./:<&-])/(?:[\w.+@-]+/)+(?=[\w.+@-])")
 """The folders of an absolute path of two parts or more; what it ends in stays."""
 
@@ -114,7 +114,9 @@ def _sharing(evidence: Mapping[str, Any], folder: Path) -> None:
     write_json(folder / SHARING, small)
     for suffix in (".svg", ".png"):
         save(ratios_figure(small), folder / f"two-cores{suffix}")
-    shutil.copy(COUNTED, folder)
+    for file in sorted(OF_SHARING.iterdir()):
+        if file.suffix in (".py", ".patch"):
+            shutil.copy(file, folder)
     touched = small if any(run.get("shared") for run in small["runs"]) else None
     _page(folder, [sharing_page(PublishedSharing(small, touched), ("two-cores.png",))])
 

@@ -219,6 +219,9 @@ class Variant(Table):
     """Admission: how many WebSockets are let in at once."""
     most_inferences: Count | None = None
     """Admission: nobody is let in while as many requests are in flight."""
+    breaks: list[str] = Field(default_factory=list)
+    """Rules of the contract, by name, that its server library breaks (docs/adding-a-variant.md says with what proof):
+    measured nevertheless, and always labelled so."""
     stand_in: StandIn | None = None
     """None: a row whose environment has no wheel for the stand-in does not run there."""
 

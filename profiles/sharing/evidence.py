@@ -11,7 +11,7 @@ from profiles.runs import interpreter_kept
 from profiles.sharing.run import EVIDENCE
 
 FOLDER = Path("notebooks") / "findings" / "sharing"
-TURNS, TOUCHED = "turns.json", "touched.json"
+TURNS, TOUCHED, PROPOSED = "turns.json", "touched.json", "proposed.json"
 
 
 def compact(evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,21 +27,26 @@ class Published(NamedTuple):
     """All windows of `make sharing`."""
     touched: Mapping[str, Any] | None = None
     """What a CPython that counts saw."""
+    proposed: Mapping[str, Any] | None = None
+    """Windows without a change of a package, and with it."""
 
 
 def read_evidence(root: Path = CHECKOUT) -> Published:
     """Raises ConfigError without windows."""
-    turns, touched = (read_json(root / FOLDER / name) for name in (TURNS, TOUCHED))
+    turns, touched, proposed = (read_json(root / FOLDER / name) for name in (TURNS, TOUCHED, PROPOSED))
     if turns is None:
         raise ConfigError(f"{FOLDER / TURNS}: expected evidence; `make sharing`, then publish it")
-    return Published(turns, touched)
+    return Published(turns, touched, proposed)
 
 
-def keep(turns: Path | None = None, touched: Path | None = None, root: Path = CHECKOUT) -> list[Path]:
-    """Write compact evidence of finished runs: of all windows, and of one on a CPython that counts."""
+def keep(
+    turns: Path | None = None, touched: Path | None = None, proposed: Path | None = None, root: Path = CHECKOUT
+) -> list[Path]:
+    """Write compact evidence of finished runs: of all windows, of one on a CPython that counts, and of one `WITH` a
+    change."""
     written = []
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    for run, name in ((turns, TURNS), (touched, TOUCHED)):
+    for run, name in ((turns, TURNS), (touched, TOUCHED), (proposed, PROPOSED)):
         if run is not None:
             evidence = read_json(run / EVIDENCE)
             if evidence is None or not evidence["finished"]:

@@ -80,7 +80,7 @@ def _steps(run: Run) -> list[tuple[str, Ratio]]:
 
 def page(published: Published, pictures: tuple[str, ...] = ()) -> str:
     """The Markdown page. `pictures`: files beside it."""
-    evidence, touched = published
+    evidence, touched, proposed = published
     machine, settings = evidence["machine"], evidence["settings"]
     runs = [run for run in evidence["runs"] if run["turns"]]
     tags = ", ".join(dict.fromkeys(run["interpreter"]["tag"] for run in runs))
@@ -103,6 +103,8 @@ def page(published: Published, pictures: tuple[str, ...] = ()) -> str:
         parts += ["### Locks, and a stopped world", _waited(runs), markdown(WAIT_HEADINGS, waited)]
     if changed := _changed(runs):
         parts += ["### What our hosts share less since", changed]
+    if gains := _gains(proposed or evidence):
+        parts += ["### What a change of a library would give", gains]
     parts += ["## Evidence against, and what stays open", _against(runs)]
     parts += ["## What would change our mind", _doubt(), "## What each could do", _could()]
     parts += ["## How to repeat", _repeat()]
@@ -185,6 +187,29 @@ def _changed(runs: list[Run]) -> str | None:
     return "\n\n".join((said, "\n".join(told))) if told else None
 
 
+def _gains(evidence: Evidence) -> str | None:
+    """Each host with packages laid over, by itself without them, in the same rounds; None where none has any."""
+    runs = {run["label"]: run for run in evidence["runs"] if run["turns"]}
+    told = []
+    for label, run in runs.items():
+        without = runs.get(run["host"])
+        if without is None or without is run:
+            continue
+        for layout in (PROCESSES.name, THREADS.name):
+            gain = ratio(by_round(run["turns"], layout), by_round(without["turns"], layout))
+            itself = between(without, f"{layout}{AGAIN}", layout)
+            told.append(f"- {label}, {layout}: × {gain} of the cost without it, which by itself is × {itself}.")
+    if not told:
+        return None
+    said = (
+        "`make sharing SETS=threads WITH=<wheel>`: the same host without a change and with it, in turn. "
+        "`profiles/sharing/reproducer/` has the change of anyio as a patch (`anyio_import_once.patch`: an `import` "
+        "statement that runs at every call, put at the module's head) and what such a statement costs by itself "
+        "(`import_in_call.py`)."
+    )
+    return "\n\n".join((said, "\n".join(told)))
+
+
 def _by_round(run: Run) -> str:
     """The gap, round by round."""
     costs, base = (by_round(run["turns"], layout) for layout in (THREADS.name, PROCESSES.name))
@@ -229,8 +254,8 @@ def _could() -> str:
   and members of enumerations are what else both threads count: python/cpython #139103 and #144977 give them
   deferred counts.
 - **anyio** (4.16.0): without sniffio, `current_async_library` runs `import asyncio` at every call, for each
-  `Event`, `sleep` and stream; at the module's head it would be once. `asyncio`, its globals, its spec,
-  `sys.modules` and `__import__` stand in the table for that reason.
+  `Event`, `sleep` and stream; at the module's head it would be once (`anyio_import_once.patch`). `asyncio`, its
+  globals, its spec, `sys.modules` and `__import__` stand in the table for that reason.
 - **picows**: `frame.msg_type` makes a member of an enumeration for each frame; a plain number would not be counted.
 - **Our own hosts did**: sizes that are written out in place of sums, named tuples that are taken apart at once, and
   a copy of the listener's method for each thread."""

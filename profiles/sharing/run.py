@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from experiment.run import GIL_TURNED_ON, Display, Launch, ProbeError, checked_o
 from experiment.setup import CHECKOUT, SetupError, write_json
 from experiment.store import RunFolder
 from profiles.runs import begun, refusal
-from profiles.sharing.layouts import COUNTED, ONE, TRACED, Layout, layouts
+from profiles.sharing.layouts import AGAIN, COUNTED, ONE, PROCESSES, THREADS, TRACED, Layout, layouts
 
 EVIDENCE = "sharing.json"
 CPUS = 2
@@ -48,20 +49,24 @@ def traced_s(sharing: Sharing) -> float:
     return turn_s(sharing) + 2 * sharing.window_s
 
 
-def of_host(host: SharingHost, revision: str | None = None) -> list[Layout]:
-    """Its layouts, in order. Granian's workers are processes wherever there is a GIL."""
+def of_host(host: SharingHost, revision: str | None = None, *, overlaid: bool = False) -> list[Layout]:
+    """Its layouts, in order; where packages are laid over, processes and threads alone. Granian's workers are processes
+    wherever there is a GIL."""
+    if overlaid:
+        return [each for each in layouts(()) if each.name.removesuffix(AGAIN) in (PROCESSES.name, THREADS.name)]
     former = None if host.program == "core" else revision
     every = layouts(host.steps, shares_clock=host.shares_clock, revision=former, alone=host.program == "core")
     return [layout for layout in every if not (layout.gil and host.program == "granian")]
 
 
-def announce(sharing: Sharing, builds: int, revision: str | None = None) -> str:
+def announce(sharing: Sharing, builds: int, revision: str | None = None, *, overlaid: bool = False) -> str:
     """How many windows, and how long they take."""
-    each = {name: len(of_host(host, revision)) for name, host in sharing.hosts.items()}
+    builds *= 2 if overlaid else 1
+    each = {name: len(of_host(host, revision, overlaid=overlaid)) for name, host in sharing.hosts.items()}
     rounds_s = sharing.rounds * sum(each.values()) * turn_s(sharing)
     total_s = builds * (rounds_s + len(TRACED) * len(each) * traced_s(sharing))
     named = ", ".join(f"{name} {count}" for name, count in each.items())
-    on = "" if builds == 1 else f" on each of {builds} interpreters"
+    on = "" if builds == 1 else f" on each of {builds} environments"
     return f"layouts {named}, {sharing.rounds} rounds{on}, {turn_s(sharing):g} s each: about {total_s / 60:.0f} min"
 
 
@@ -81,9 +86,10 @@ async def run_sharing(
     results: Path,
     display: Display,
     revision: str | None = None,
+    overlay: tuple[str, ...] | None = None,
 ) -> RunFolder:
-    """Run the hosts of `sharing` on each of `pythons` (their rows' own without any), and with a `revision` the hosts of
-    that commit beside them.
+    """Run the hosts of `sharing` on each of `pythons` (their rows' own without any). With a `revision` that commit's
+    hosts run beside them; with an `overlay` of packages each host runs without and with it.
 
     Raises:
         SetupError: no such commit.
@@ -92,32 +98,34 @@ async def run_sharing(
     cpus = sorted(usable_cpus())[-CPUS:]
     if len(cpus) < CPUS:
         raise ShapeRefused(f"sharing: expected {CPUS} CPUs, a whole one for each loop; this process may use {cpus}")
-    display.note(announce(sharing, max(1, len(pythons)), revision))
+    display.note(announce(sharing, max(1, len(pythons)), revision, overlaid=overlay is not None))
     tree = None if revision is None else await anyio.to_thread.run_sync(checked_out, revision)
     started = datetime.now().astimezone()
     clean_leftovers(results)
     runs: list[dict[str, Any]] = []
     launches: list[tuple[dict[str, Any], SharingHost, Launch]] = []
-    for python in pythons or (None,):
-        for name, host in sharing.hosts.items():
-            kept: dict[str, Any] = {
-                "host": name,
-                "label": name,
-                "row": host.row,
-                "interpreter": None,
-                "refused": None,
-                "turns": [],
-            }
-            runs.append(kept)
-            try:
-                ask = Ask("sharing", (host.row,), pythons=None if python is None else (python,), receive="sender")
-                plan = resolve_one(config, ask)
-                kept["label"] = name + plan.name.removeprefix(host.row)
-                launch, kept["interpreter"] = await anyio.to_thread.run_sync(prepare, plan, display.note)
-            except (SetupError, ConfigError, ShapeRefused) as error:
-                kept["refused"] = refusal(str(kept["label"]), error, display)
-            else:
-                launches.append((kept, host, launch))
+    for python, laid, (name, host) in product(
+        pythons or (None,), dict.fromkeys((None, overlay)), sharing.hosts.items()
+    ):
+        kept: dict[str, Any] = {
+            "host": name,
+            "label": name,
+            "row": host.row,
+            "interpreter": None,
+            "refused": None,
+            "turns": [],
+        }
+        runs.append(kept)
+        try:
+            on = None if python is None else (python,)
+            ask = Ask("sharing", (host.row,), pythons=on, receive="sender", overlay=laid)
+            plan = resolve_one(config, ask)
+            kept["label"] = name + plan.name.removeprefix(host.row)
+            launch, kept["interpreter"] = await anyio.to_thread.run_sync(prepare, plan, display.note)
+        except (SetupError, ConfigError, ShapeRefused) as error:
+            kept["refused"] = refusal(str(kept["label"]), error, display)
+        else:
+            launches.append((kept, host, launch))
     folder = RunFolder.create(results, "sharing", started)
     async with Run(results) as run:
         for note in run.environment.notes():
@@ -134,9 +142,11 @@ async def run_sharing(
             for number in range(1, sharing.rounds + 1)
             for kept, host, launch in launches
             if (kept, host, launch) not in counting
-            for layout in of_host(host, revision)
+            for layout in of_host(host, revision, overlaid=overlay is not None)
             if not layout.gil or (launch.tag or "").endswith("t")
         ]
+        if overlay is not None:  # without and with it close to each other in time
+            ahead.sort(key=lambda each: (each[0], each[1]["host"], each[4].name))
         for kept, host, launch in launches:
             with display.stage(f"{kept['label']}: bytecode of all modules", turn_s(sharing)) as stage:
                 stage.update("compiling")

@@ -15,8 +15,10 @@ from experiment.report.bench import (
     reaction_lines,
     total_lines,
 )
+from experiment.report.comparison import compare
+from experiment.report.costs import Spread
 from experiment.report.pages.languages import is_foreign
-from experiment.report.sentences import against_first, receiving, tables
+from experiment.report.sentences import against_first, carries, receiving, tables
 from experiment.report.tables import markdown
 from experiment.store import StoredRun
 
@@ -48,6 +50,7 @@ def page(
             f"- {line}" for line in [*_claims(bench), *(said for run in runs.values() for said in against_first(run))]
         ),
     ]
+    parts += ["## The aims", markdown(AIM_HEADINGS, aims(bench, list(runs.values())))]
     parts.append(f"![{', '.join(row.name for row in next(iter(runs.values())).rows)}]({picture})")
     for evidence, run in runs.items():
         names = ", ".join(dict.fromkeys(row.name for row in run.rows))
@@ -71,6 +74,43 @@ def page(
         parts += [_LEVERS, markdown(LEVER_HEADINGS, lever_lines(levers))]
     parts += [_TRIED, "## What to know before using the idea", _KNOW]
     return "\n\n".join(parts) + "\n"
+
+
+AIM_HEADINGS = ("aim", "where", "measured", "reached")
+COST_AIM, CEILING_AIM, FLOOR_AIM = 1 / 18, 15.0, 2.0
+
+
+def aims(bench: Sequence[Entry], runs: Sequence[StoredRun]) -> list[list[str]]:
+    """What was aimed at, each with every measurement of it."""
+    found = []
+    for run in runs:
+        rows = {row.name: row for row in run.rows}
+        drain, stock = rows.get("drain"), rows.get("gil-h1")
+        if drain is None or stock is None or run.receives != ("sender",):
+            continue
+        where = f"{', '.join(run.shapes)}, receive = sender"
+        known = compare([run])
+        cost = Spread.of(known.ratios(drain, stock))
+        if cost is not None:
+            measured = f"1/{1 / cost.median:.1f} at {known.sessions} sessions"
+            found.append(["1/18 of gil-h1's cost at equal load", where, measured, _reached(cost.median <= COST_AIM)])
+        carried = carries(drain, stock, 2)
+        if carried is not None:
+            most = max((point.sessions for point in drain.points if point.status == "PASS"), default=0)
+            least = max((point.sessions for point in stock.points if point.status == "PASS"), default=0)
+            is_reached = bool(least) and most / least >= CEILING_AIM
+            found.append(["15 × gil-h1's sessions", where, f"{carried} times", _reached(is_reached)])
+    for interpreter, receive, sessions, _, _, ratio, all_in in total_lines(bench):
+        where = f"{interpreter}, receive = {receive}, {sessions} sessions"
+        for name, said in (("own", ratio), ("all-in", all_in)):
+            if said != "–":
+                is_reached = float(said.partition(" ")[0]) <= FLOOR_AIM
+                found.append([f"2 × the kernel's floor, {name}", where, f"{said} ×", _reached(is_reached)])
+    return found
+
+
+def _reached(is_reached: bool) -> str:
+    return "yes" if is_reached else "no"
 
 
 LEVER_HEADINGS = ("what changed", "interpreter", "beside the commit before", "beside itself")

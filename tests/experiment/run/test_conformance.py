@@ -36,6 +36,15 @@ def test_a_foreign_row_may_break_the_rules_that_its_table_names_and_is_labelled_
         admit("row", broken, foreign=False, breaks=["phases"])
 
 
+def test_a_row_of_ours_may_break_what_its_library_breaks_strict_or_not_and_is_labelled_so() -> None:
+    broken = report("does not conform", overflow=True, phases=False)
+    assert admit("row", broken, foreign=False, breaks=["phases", "overflow"]) == (
+        "does not conform: breaks overflow, phases"
+    )
+    with pytest.raises(NotConforming, match="overflow"):
+        admit("row", broken, foreign=False)
+
+
 def test_rules_that_failed_while_a_quota_from_outside_throttled_say_so() -> None:
     throttled = report("does not conform", cadence=False) | {"throttled": ["a quota throttled it"]}
     with pytest.raises(NotConforming, match="cadence: because — but a quota throttled it"):
