@@ -4,8 +4,10 @@ Its keepalive thread is turned off. Everything of a connection belongs to its tw
 """
 
 import logging
+import select
 import signal
 import threading
+from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
 from time import monotonic
@@ -37,6 +39,12 @@ class LibraryWire:
             return None
         except ConnectionClosed:
             raise Ended from None
+
+    def while_waiting(self, fd: int, until_s: float) -> Iterator[str | bytes]:
+        """Its other thread reads, and answers pings, meanwhile: what has come is taken at the end."""
+        select.select([fd], [], [], max(0.0, until_s - monotonic()))
+        while (message := self.receive(0.0)) is not None:
+            yield message
 
     def send_text(self, text: str) -> None:
         try:

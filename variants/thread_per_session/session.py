@@ -1,14 +1,13 @@
-"""One session in its thread: wait for a frame or for the tick, whichever comes first; ask, wait, send the answer.
-
-While a request is in flight nothing is read: what the client sends meanwhile waits in the kernel, or in the library.
-"""
+"""One session in its thread: wait for a frame or for the tick, whichever comes first; ask, wait, send the answer."""
 
 import random
+from collections.abc import Iterator
 from threading import Event
 from time import monotonic
 from typing import Protocol
 
-from gateway import Failure, SendText, Session, SessionSettings, Tally
+from gateway import Failure, Infer, SendText, Session, SessionSettings, Tally
+from variants.shared.inference import Answer
 from variants.shared.options import HostOptions
 from variants.thread_per_session.client import BlockingClient
 from variants.thread_per_session.tallies import ThreadTallies
@@ -26,6 +25,10 @@ class Wire(Protocol):
 
     def receive(self, until_s: float) -> str | bytes | None:
         """The next message; None once the time has come, on the monotonic clock, or a little later."""
+        ...
+
+    def while_waiting(self, fd: int, until_s: float) -> Iterator[str | bytes]:
+        """Messages that come until a descriptor is readable, or the time has come."""
         ...
 
     def send_text(self, text: str) -> None:
@@ -81,12 +84,27 @@ class Gateway:
         finally:
             session.close()
 
+    def _ask(self, wire: Wire, session: Session, batch: Infer) -> Answer | Failure:
+        request = self.client.send(batch)
+        if isinstance(request, Failure):
+            return request
+        try:
+            for message in wire.while_waiting(request.fileno(), request.until_s):
+                close = session.frame(message, monotonic())
+                if close is not None:
+                    wire.close(close.code, close.reason)
+                    raise Ended
+        except Ended:
+            request.give_up()
+            raise
+        return request.finish()
+
     def _tick(self, wire: Wire, session: Session, now_s: float) -> None:
         for action in session.tick(now_s):
             if isinstance(action, SendText):
                 message: SendText | None = action
             else:
-                outcome = self.client.infer(action)
+                outcome = self._ask(wire, session, action)
                 now_s = monotonic()
                 if isinstance(outcome, Failure):
                     message = session.failed(outcome, now_s)

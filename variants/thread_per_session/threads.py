@@ -4,12 +4,14 @@ The main thread accepts. A session's socket, protocol and `Session` belong to it
 all threads share.
 """
 
+import select
 import signal
 import socket
 import struct
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from http import HTTPStatus
 from time import monotonic
 from types import FrameType
@@ -141,22 +143,37 @@ class BlockingWire:
         return response
 
     def receive(self, until_s: float) -> str | bytes | None:
-        while not self._messages:
-            for event in self._protocol.events_received():
-                assert isinstance(event, Frame)
-                if self._protocol.state is State.OPEN:  # what follows a violation or a close is ignored
-                    self._take(event)
-            self._write_replies()
-            if self._messages:
-                break
-            if self._protocol.state is not State.OPEN:
-                self._finish()
+        while not self._decoded():
             data = self._read()
             if data:
                 self._protocol.receive_data(data)
             elif monotonic() >= until_s:
                 return None
         return self._messages.popleft()
+
+    def while_waiting(self, fd: int, until_s: float) -> Iterator[str | bytes]:
+        poll = select.poll()
+        for each in (fd, self._sock.fileno()):
+            poll.register(each, select.POLLIN)
+        while True:
+            while self._decoded():
+                yield self._messages.popleft()
+            ready = dict(poll.poll(max(0.0, until_s - monotonic()) * 1000))
+            if fd in ready or not ready:
+                return
+            self._protocol.receive_data(self._read())
+
+    def _decoded(self) -> bool:
+        """Whether there is a message. Pings are answered; `Ended` where the connection was closed, or must be."""
+        if not self._messages:
+            for event in self._protocol.events_received():
+                assert isinstance(event, Frame)
+                if self._protocol.state is State.OPEN:  # what follows a violation or a close is ignored
+                    self._take(event)
+            self._write_replies()
+            if not self._messages and self._protocol.state is not State.OPEN:
+                self._finish()
+        return bool(self._messages)
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode not in _MESSAGES:
