@@ -6,7 +6,7 @@ from http.client import HTTPException
 from time import monotonic
 
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 
 from gateway import Failure, Infer, connection_reset, inference_timeout, pool_timeout
 from gateway.failures import ANSWER_LIMIT_S, POOL_LIMIT_S
@@ -38,7 +38,7 @@ class Request:
             body = b""
             while len(body) <= ANSWER_LIMIT_BYTES and (more := answer.read(ANSWER_LIMIT_BYTES + 1)):
                 body += more
-        except TimeoutError:
+        except (TimeoutError, ReadTimeoutError):
             connection.close()
             return inference_timeout()
         except _BROKEN as error:

@@ -32,6 +32,10 @@ class LibraryWire:
     def __init__(self, socket: ServerConnection) -> None:
         self._socket = socket
 
+    @property
+    def has_more(self) -> bool:
+        return False  # what its other thread has read it does not tell
+
     def receive(self, until_s: float) -> str | bytes | None:
         try:
             return self._socket.recv(timeout=max(0.0, until_s - monotonic()))

@@ -23,6 +23,11 @@ class Ended(Exception):
 class Wire(Protocol):
     """A WebSocket that blocks. All its methods may raise `Ended`."""
 
+    @property
+    def has_more(self) -> bool:
+        """Whether a message came with the last one that was taken: it belongs before a tick."""
+        ...
+
     def receive(self, until_s: float) -> str | bytes | None:
         """The next message; None once the time has come, on the monotonic clock, or a little later."""
         ...
@@ -68,7 +73,7 @@ class Gateway:
         try:
             while not self.leaving.is_set():
                 now_s = monotonic()
-                if session.started and now_s >= session.next_due_s:
+                if session.started and now_s >= session.next_due_s and not wire.has_more:
                     self._tick(wire, session, now_s)
                     continue
                 message = wire.receive(session.next_due_s if session.started else now_s + _LOOK_S)

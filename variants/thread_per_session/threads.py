@@ -142,6 +142,10 @@ class BlockingWire:
         response.headers["Content-Type"] = content_type
         return response
 
+    @property
+    def has_more(self) -> bool:
+        return bool(self._messages)
+
     def receive(self, until_s: float) -> str | bytes | None:
         while not self._decoded():
             data = self._read()
