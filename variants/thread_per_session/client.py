@@ -33,7 +33,7 @@ class Request:
             connection.close()
             return inference_timeout()
         try:
-            connection.sock.settimeout(left_s)
+            connection.timeout = left_s  # of each read from here on
             answer = connection.getresponse()
             body = b""
             while len(body) <= ANSWER_LIMIT_BYTES and (more := answer.read(ANSWER_LIMIT_BYTES + 1)):
