@@ -25,6 +25,8 @@ from profiles.bisect.run import EVIDENCE as BISECTION
 from profiles.cliff.evidence import EVIDENCE, compact
 from profiles.cliff.figures import draw_all
 from profiles.cliff.page import page as cliff_page
+from profiles.cliff.rates import VERSIONS
+from profiles.cliff.survey import page as survey_page
 from profiles.collector.evidence import EVIDENCE as COLLECTOR_EVIDENCE
 from profiles.collector.evidence import Published
 from profiles.collector.evidence import compact as compact_collector
@@ -43,6 +45,7 @@ from profiles.sharing.run import EVIDENCE as SHARING
 
 HELD = CHECKOUT / "profiles" / "collector" / "reproducer" / "held_by_its_maker.py"
 OF_SHARING = CHECKOUT / "profiles" / "sharing" / "reproducer"
+OTHER_SERVERS = CHECKOUT / "profiles" / "cliff" / "reproducer" / "other_servers.py"
 MOST_ZIP_BYTES = 10_000_000
 REPRODUCER = CHECKOUT / "profiles" / "cliff" / "reproducer" / "lost_wakeup.py"
 _TEXT = {".md", ".json", ".html", ".svg", ".txt", ".csv", ".py", ".patch"}
@@ -94,6 +97,11 @@ def report(run: Path) -> tuple[Path, Path]:
 def _cliff(evidence: Mapping[str, Any], folder: Path) -> None:
     small = compact(evidence)
     write_json(folder / EVIDENCE, small)
+    if not set(VERSIONS) <= small["cells"].keys():
+        for file in (REPRODUCER, OTHER_SERVERS):
+            shutil.copy(file, folder)
+        _page(folder, [survey_page(small)])
+        return
     pictures = draw_all(small, None, folder, (".png", ".svg"))
     shutil.copy(REPRODUCER, folder)
     _page(folder, [cliff_page(small, None, [picture.name for picture in pictures], None)])

@@ -36,7 +36,7 @@ def page(evidence: Evidence, gap: Gap | None, pictures: Sequence[str], flames: s
     """
     rates = cell_rates(evidence)
     by_name = {cell.name: cell for cell in rates}
-    parts = ["# The free-threaded cliff", _machine(evidence), "## Claim", _claim(by_name)]
+    parts = ["# The free-threaded cliff", machine_line(evidence), "## Claim", _claim(by_name)]
     parts += ["## Evidence for", markdown(HEADINGS, [cell.line() for cell in rates]), _legend(evidence)]
     parts += [f"![{picture}]({picture})" for picture in pictures]
     parts += ["### What a stall looks like", _stall(evidence), "### The whole gateway", _points(evidence)]
@@ -52,7 +52,8 @@ def page(evidence: Evidence, gap: Gap | None, pictures: Sequence[str], flames: s
     return "\n\n".join(parts) + "\n"
 
 
-def _machine(evidence: Evidence) -> str:
+def machine_line(evidence: Evidence) -> str:
+    """What it was measured on."""
     machine, tags = evidence["machine"], Counter[str]()
     for cell in evidence["cells"].values():
         if cell["interpreter"]:

@@ -24,6 +24,7 @@ HOSTS: dict[str, tuple[str | None, list[str]]] = {
     "granian-bare": (None, ["variants.asgi", "--transport", "h1", "--framework", "none"]),
     "uvicorn": (None, ["variants.asgi", "--transport", "h1", "--server", "uvicorn"]),
     "hypercorn": (None, ["variants.asgi", "--transport", "h1", "--server", "hypercorn"]),
+    "picows-paused": (None, ["variants.picows_loops", "--transport", "h1", "--reading", "ticks"]),
     "aiohttp": (None, ["variants.aiohttp_server", "--transport", "h1"]),
     "websockets": (None, ["variants.websockets_server", "--transport", "h1"]),
     "thread-per-session": (None, ["variants.thread_per_session"]),

@@ -16,7 +16,8 @@ from profiles.cliff.figures import draw_all
 from profiles.cliff.gap import take_apart
 from profiles.cliff.page import page, point_lines
 from profiles.cliff.rates import cell_rates, lives, verdict
-from profiles.cliff.run import announce
+from profiles.cliff.run import _taken_up, announce, study_of
+from profiles.cliff.survey import page as survey_page
 from tests.experiment import invented
 
 FINDING = {"kind": "lost wake-up", "what": "coroutine app waits for a future that is done", "stack": ["app (app.py:7)"]}
@@ -236,3 +237,26 @@ def test_the_committed_page_is_what_the_committed_evidence_gives(tmp_path: Path)
     flames = "flame-graphs.md" if (findings / "flame-graphs.md").exists() else None
     text = page(found, gap, [picture.name for picture in pictures], flames)
     assert (findings / "free-threaded-cliff.md").read_text(encoding="utf-8") == f"{GENERATED}\n\n{text}"
+
+
+def test_a_survey_names_who_stalls_who_does_not_and_who_could_not_run() -> None:
+    found = evidence()
+    found["settings"]["reference"] = "granian-2.7.4"
+    refused = {**cell(0, 1), "turns": [], "refused": "no wheel for it"}
+    found["cells"] = {"granian-2.7.4": cell(20, 200_000), "uvicorn": cell(0, 1_000_000), "hypercorn": refused}
+    said = survey_page(found)
+    assert "- granian-2.7.4 stalls: 100 (" in said
+    assert "- unaffected: uvicorn. None stalled: less than 3 times in a million each (95 %)." in said
+    assert "- hypercorn: no wheel for it" in said
+
+
+def test_a_survey_is_taken_up_where_it_asked_the_same(tmp_path: Path) -> None:
+    study = study_of(load_config(), "survey")
+    cells = {label: {"factors": one.model_dump(), "turns": []} for label, one in list(study.cells.items())[:3]}
+    settings = study.model_dump(exclude={"cells", "points"})
+    write_json(tmp_path / EVIDENCE, {"settings": settings, "cells": cells})
+    assert _taken_up(tmp_path, study, settings)["cells"] == cells
+    with pytest.raises(ConfigError, match="RESUME: .* was asked something else"):
+        _taken_up(tmp_path, study, {**settings, "turns": 9})
+    with pytest.raises(ConfigError, match="expected the folder of an interrupted run"):
+        _taken_up(tmp_path / "none", study, settings)
