@@ -11,35 +11,15 @@ from variants.shared.options import HostOptions
 APP = "variants.asgi.app:create_app"
 BACKLOG = 4096
 MOST_BYTES = 65_536
-_MOST_CONNECTIONS = 65_536
-"""Granian holds back requests past `backpressure` per worker, and an open WebSocket is a request to it. Its default
-(the backlog, 1024) would be a ceiling of its own."""
 _LEAVE_S = 4
 """How long a server waits for its connections when it ends."""
 
 
 def granian(options: HostOptions) -> None:
-    """A worker is one event loop: a thread of this process on a free-threaded build, a spawned child on a GIL build
-    (then stop the whole cgroup, not this process alone)."""
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, TaskImpl
+    """A worker for each event loop: threads on a free-threaded build, spawned children on a GIL build."""
+    from variants.shared.granian_server import serve_granian
 
-    Granian(
-        APP,
-        factory=True,
-        address=options.host,
-        port=options.port,
-        interface=Interfaces.ASGI,
-        workers=options.loops,
-        runtime_mode=RuntimeModes(options.runtime),
-        runtime_threads=options.runtime_threads,
-        runtime_blocking_threads=options.runtime_blocking_threads,
-        task_impl=TaskImpl(options.task_impl),
-        loop=Loops(options.loop),
-        http=HTTPModes.http1,
-        backlog=BACKLOG,
-        backpressure=_MOST_CONNECTIONS,
-    ).serve()
+    serve_granian(options, APP, "asgi")
 
 
 def uvicorn(options: HostOptions) -> None:
