@@ -110,7 +110,7 @@ def aiohttp() -> Any:
     from variants.aiohttp_server import loops
     from variants.aiohttp_server.__main__ import main
 
-    async def echo(socket: Any, *_: object) -> None:
+    async def echo(_: object, socket: Any, *more: object) -> None:
         while (message := await socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
             await (socket.send_str if message.type is WSMsgType.TEXT else socket.send_bytes)(message.data)
 

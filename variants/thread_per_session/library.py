@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
-from http import HTTPStatus
 from time import monotonic
 from types import FrameType
 
@@ -17,9 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from gateway import FULL, LEAVE_LIMIT_S
-from variants.shared.metrics import CONTENT_TYPE
+from gateway import LEAVE_LIMIT_S
 from variants.shared.options import HostOptions
+from variants.shared.websockets_http import answer
 from variants.thread_per_session.session import Ended, Gateway
 from variants.thread_per_session.threads import MOST_BYTES
 
@@ -64,23 +63,15 @@ def serve_with_websockets(options: HostOptions) -> int:
     """Serve until a signal comes."""
     gateway = Gateway(options)
 
-    def answer(socket: ServerConnection, request: Request) -> Response | None:
-        path = request.path.partition("?")[0]
-        if path == "/ws/stt":
-            if gateway.tallies.admits(options.admission):
-                return None
-            return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, FULL.reason)
-        if path == "/health":
-            return _typed(socket.respond(HTTPStatus.OK, '{"ok":true}'), "application/json")
-        if path == "/metrics":
-            return _typed(socket.respond(HTTPStatus.OK, gateway.tallies.page().decode()), CONTENT_TYPE)
-        return socket.respond(HTTPStatus.NOT_FOUND, "expected /ws/stt or /health\n")
+    def answered(socket: ServerConnection, request: Request) -> Response | None:
+        tallies = gateway.tallies
+        return answer(request, socket.respond, lambda: tallies.admits(options.admission), tallies.page)
 
     server = serve(
         lambda socket: gateway.serve(LibraryWire(socket)),
         options.host,
         options.port,
-        process_request=answer,
+        process_request=answered,
         compression=None,
         max_size=MOST_BYTES,
         ping_interval=None,
@@ -99,12 +90,6 @@ def serve_with_websockets(options: HostOptions) -> int:
         if thread is not threading.current_thread():
             thread.join(LEAVE_LIMIT_S)
     return 0
-
-
-def _typed(response: Response, content_type: str) -> Response:
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = content_type
-    return response
 
 
 def _quiet() -> logging.Logger:

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from http import HTTPStatus
 from time import monotonic
 from types import FrameType
 
@@ -21,9 +20,9 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from gateway import FULL, LEAVE_LIMIT_S
-from variants.shared.metrics import CONTENT_TYPE
+from gateway import LEAVE_LIMIT_S
 from variants.shared.options import HostOptions
+from variants.shared.websockets_http import answer
 from variants.thread_per_session.session import Ended, Gateway
 
 BACKLOG = 4096
@@ -125,22 +124,9 @@ class BlockingWire:
         return True
 
     def _response(self, gateway: Gateway, request: Request) -> Response:
-        protocol, path = self._protocol, request.path.partition("?")[0]
-        if path == "/ws/stt":
-            if gateway.tallies.admits(gateway.options.admission):
-                return protocol.accept(request)
-            return protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, FULL.reason)
-        if path == "/health":
-            return self._page('{"ok":true}', "application/json")
-        if path == "/metrics":
-            return self._page(gateway.tallies.page().decode(), CONTENT_TYPE)
-        return protocol.reject(HTTPStatus.NOT_FOUND, "expected /ws/stt or /health\n")
-
-    def _page(self, body: str, content_type: str) -> Response:
-        response = self._protocol.reject(HTTPStatus.OK, body)
-        del response.headers["Content-Type"]
-        response.headers["Content-Type"] = content_type
-        return response
+        tallies, options = gateway.tallies, gateway.options
+        said = answer(request, self._protocol.reject, lambda: tallies.admits(options.admission), tallies.page)
+        return self._protocol.accept(request) if said is None else said
 
     @property
     def has_more(self) -> bool:

@@ -3,9 +3,7 @@
 Everything here belongs to its loop's thread: connections, sessions, and the inference client.
 """
 
-import random
 from contextlib import suppress
-from http import HTTPStatus
 from time import monotonic
 
 import anyio
@@ -13,68 +11,44 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from gateway import FULL, Close, Session, SessionSettings
-from variants.shared.leaving import leave_all
+from gateway import Close, Session
 from variants.shared.loop_threads import BACKLOG, Here
-from variants.shared.metrics import CONTENT_TYPE
 from variants.shared.reading import Reading
 from variants.shared.relay import start_relay
+from variants.shared.sessions import CLOSE_LIMIT_S, MOST_BYTES, Sessions
+from variants.shared.websockets_http import answer
 
-MOST_BYTES = 65_536
 _MOST_QUEUED = 256
 """Frames of five seconds: as many may come at once where nobody reads between ticks."""
-_CLOSE_LIMIT_S = 1.0
-"""How long a client may take to answer our close."""
 
 
-class _Connection:
-    """One WebSocket, for who ends the host."""
+async def serve_loop(here: Here) -> None:
+    """Serve on this loop until the host is to end."""
+    sessions = Sessions(here)
 
-    def __init__(self, session: Session, socket: ServerConnection) -> None:
-        self.session, self._socket = session, socket
+    def answered(socket: ServerConnection, request: Request) -> Response | None:
+        return answer(request, socket.respond, lambda: here.options.admission.admits(here.tally), here.tallies.page)
 
-    async def leave(self, close: Close) -> None:
-        await self._socket.close(close.code, close.reason)
-
-
-class _Server:
-    """The handlers of one loop."""
-
-    def __init__(self, here: Here) -> None:
-        self._here = here
-        self._phases, self._settings = random.Random(), SessionSettings()
-        self.connections: set[_Connection] = set()
-
-    def answer(self, socket: ServerConnection, request: Request) -> Response | None:
-        """An HTTP request; None where it goes on as a WebSocket."""
-        here, path = self._here, request.path.partition("?")[0]
-        if path == "/ws/stt":
-            if here.options.admission.admits(here.tally):
-                return None
-            return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, FULL.reason)
-        if path == "/health":
-            return _typed(socket.respond(HTTPStatus.OK, '{"ok":true}'), "application/json")
-        if path == "/metrics":
-            return _typed(socket.respond(HTTPStatus.OK, here.tallies.page().decode()), CONTENT_TYPE)
-        return socket.respond(HTTPStatus.NOT_FOUND, "expected /ws/stt or /health\n")
-
-    async def stt(self, socket: ServerConnection) -> None:
-        """One WebSocket."""
-        here, tally = self._here, self._here.tally
-        session = Session(self._settings, self._phases.uniform(0, here.options.flush_phase_jitter_ms), tally)
-        connection = _Connection(session, socket)
-        self.connections.add(connection)
-        tally.enter()
-        try:
+    async def stt(socket: ServerConnection) -> None:
+        with sessions.begun(lambda close: socket.close(close.code, close.reason)) as session:
             close = await _serve(socket, session, here)
             if close is not None:
                 await socket.close(close.code, close.reason)
-        except Exception:
-            tally.exceptions += 1
-            raise
-        finally:
-            self.connections.discard(connection)
-            tally.leave()
+
+    serving = await serve(
+        stt,
+        sock=here.listening,
+        backlog=BACKLOG,
+        process_request=answered,
+        compression=None,
+        max_size=MOST_BYTES,
+        max_queue=_MOST_QUEUED if here.options.reading == "ticks" else 16,  # websockets' own, which pauses and resumes
+        ping_interval=None,  # the contract does not ask clients to answer
+        close_timeout=CLOSE_LIMIT_S,
+    )
+    await here.stopped()
+    serving.close(close_connections=False)
+    await sessions.leave()
 
 
 async def _serve(socket: ServerConnection, session: Session, here: Here) -> Close | None:
@@ -92,12 +66,12 @@ async def _serve(socket: ServerConnection, session: Session, here: Here) -> Clos
                 message = await socket.recv()
                 if session.started:
                     close = session.frame(message, monotonic())
-                else:
-                    close = session.start(message, monotonic())
-                    if close is None:
-                        start_relay(tasks, session, here.client, send_text)
-                        if here.options.reading == "ticks":
-                            reading = Reading(socket.transport, session)
+                    continue
+                close = session.start(message, monotonic())
+                if close is None:
+                    start_relay(tasks, session, here.client, send_text)
+                    if here.options.reading == "ticks":
+                        reading = Reading(socket.transport, session)
         except ConnectionClosed:
             pass
         finally:
@@ -106,28 +80,3 @@ async def _serve(socket: ServerConnection, session: Session, here: Here) -> Clos
                 reading.end()
             tasks.cancel_scope.cancel()
     return close
-
-
-def _typed(response: Response, content_type: str) -> Response:
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = content_type
-    return response
-
-
-async def serve_loop(here: Here) -> None:
-    """Serve on this loop until the host is to end."""
-    server = _Server(here)
-    serving = await serve(
-        server.stt,
-        sock=here.listening,
-        backlog=BACKLOG,
-        process_request=server.answer,
-        compression=None,
-        max_size=MOST_BYTES,
-        max_queue=_MOST_QUEUED if here.options.reading == "ticks" else 16,  # websockets' own, which pauses and resumes
-        ping_interval=None,  # the contract does not ask clients to answer
-        close_timeout=_CLOSE_LIMIT_S,
-    )
-    await here.stopped()
-    serving.close(close_connections=False)
-    await leave_all(server.connections)
