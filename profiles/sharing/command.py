@@ -46,9 +46,10 @@ def publish_sharing(
     turns: Annotated[Path | None, typer.Option(help="Folder of a finished `make sharing`.")] = None,
     touched: Annotated[Path | None, typer.Option(help="The same, on a CPython that counts; see the page.")] = None,
     proposed: Annotated[Path | None, typer.Option(help="The same, WITH a change of a package.")] = None,
+    profile: Annotated[list[Path] | None, typer.Option(help="Folders of `make profile PROFILER=sched`.")] = None,
 ) -> None:
     """Keep the evidence of `make sharing`; write docs/findings/two-cores.md and its picture."""
     from profiles.sharing.publish import publish
 
-    for path in (*keep(turns, touched, proposed), *publish()):
+    for path in (*keep(turns, touched, proposed, profile or []), *publish()):
         print(path.relative_to(CHECKOUT))

@@ -10,10 +10,12 @@ from profiles.sharing.ratios import Ratio, by_round, ratio
 from profiles.sharing.tables import (
     HEADINGS,
     OBJECT_HEADINGS,
+    THREAD_HEADINGS,
     WAIT_HEADINGS,
     layouts_of,
     lines,
     object_lines,
+    thread_lines,
     wait_lines,
 )
 
@@ -80,7 +82,7 @@ def _steps(run: Run) -> list[tuple[str, Ratio]]:
 
 def page(published: Published, pictures: tuple[str, ...] = ()) -> str:
     """The Markdown page. `pictures`: files beside it."""
-    evidence, touched, proposed = published
+    evidence, touched, proposed, scheduled = published
     machine, settings = evidence["machine"], evidence["settings"]
     runs = [run for run in evidence["runs"] if run["turns"]]
     tags = ", ".join(dict.fromkeys(run["interpreter"]["tag"] for run in runs))
@@ -101,6 +103,9 @@ def page(published: Published, pictures: tuple[str, ...] = ()) -> str:
         parts += ["### Which objects", _objects(touched)]
     if waited := wait_lines(evidence):
         parts += ["### Locks, and a stopped world", _waited(runs), markdown(WAIT_HEADINGS, waited)]
+    if scheduled:
+        parts += ["### What the scheduler does to the threads of a whole gateway", _SCHEDULED]
+        parts += [f"{one['title']}:\n\n{markdown(THREAD_HEADINGS, thread_lines(one))}" for one in scheduled]
     if changed := _changed(runs):
         parts += ["### What our hosts share less since", changed]
     if gains := _gains(proposed or evidence):
@@ -185,6 +190,12 @@ def _changed(runs: list[Run]) -> str | None:
         "each frame, sizes were sums, and fields of named tuples were read one by one."
     )
     return "\n\n".join((said, "\n".join(told))) if told else None
+
+
+_SCHEDULED = (
+    "`make profile PROFILER=sched`: in the measured window of 15 s, what each thread ran, what it waited for a CPU, "
+    "and how often it let go of one or lost it. Threads that ran for less than a thousandth of it are left out."
+)
 
 
 def _gains(evidence: Evidence) -> str | None:

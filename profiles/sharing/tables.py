@@ -79,3 +79,18 @@ def wait_lines(evidence: Mapping[str, Any]) -> list[list[str]]:
             if not traced["waits"]:
                 found.append([run["label"], layout, "none", "", "", "", ""])
     return found
+
+
+THREAD_HEADINGS = ("thread", "on CPU, ms", "waits for a CPU, ms", "lets go of it", "loses it")
+_LEAST_MS = 15.0
+"""A thousandth of a window of 15 s."""
+
+
+def thread_lines(profile: Mapping[str, Any]) -> list[list[str]]:
+    """What the scheduler did to each thread of a whole gateway, in the measured window, the busiest first."""
+    keys = ("on_cpu_ms", "run_queue_wait_ms", "voluntary_switches", "involuntary_switches")
+    return [
+        [str(thread["name"]), *("–" if thread[key] is None else f"{thread[key]:,.0f}" for key in keys)]
+        for thread in profile["threads"]
+        if (thread["on_cpu_ms"] or 0.0) >= _LEAST_MS
+    ]

@@ -1,17 +1,18 @@
 """Layouts of loops, their paired ratios, and what is said of them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiment.ask import ConfigError, load_config
-from experiment.setup import read_json
-from profiles.sharing.evidence import FOLDER, Published, compact
+from experiment.setup import read_json, write_json
+from profiles.sharing.evidence import FOLDER, Published, _scheduled, compact
 from profiles.sharing.layouts import PROCESSES, THREADS, layouts
-from profiles.sharing.page import claim, page
+from profiles.sharing.page import _gains, claim, page
 from profiles.sharing.ratios import by_round, ratio
 from profiles.sharing.run import _sum, _traced, announce, chosen, of_host, sharing_of
-from profiles.sharing.tables import lines, wait_lines
+from profiles.sharing.tables import lines, thread_lines, wait_lines
 
 
 def turn(layout: str, number: int, cost: float, **more: Any) -> dict[str, Any]:
@@ -87,6 +88,33 @@ def test_what_processes_wait_for_is_added_up_by_place() -> None:
     assert wait_lines({"runs": [run]})[0] == ["x", "processes", "lock", "c", "2.0", "90", "0.01"]
     refused = {**run, "traced": {"threads, traced": {**found, "refused": "no perf", "waits": []}}}
     assert wait_lines({"runs": [refused]}) == [["x", "threads", "not traced: no perf", "", "", "", ""]]
+
+
+def test_threads_that_hardly_ran_are_left_out_and_what_was_not_seen_is_not_nought() -> None:
+    busy = {"name": "loop-0", "on_cpu_ms": 4321.4, "run_queue_wait_ms": None, "voluntary_switches": 9}
+    idle = {"name": "idle", "on_cpu_ms": 3.0, "run_queue_wait_ms": 0.0, "voluntary_switches": 1}
+    threads = [{**each, "involuntary_switches": 0} for each in (busy, idle)]
+    assert thread_lines({"threads": threads}) == [["loop-0", "4,321", "–", "9", "0"]]
+
+
+def test_of_several_profilers_the_scheduler_s_is_kept(tmp_path: Path) -> None:
+    for name, profiler in (("profile", "memray"), ("profile-sched", "sched")):
+        facts = {"threads": [{"name": profiler}]}
+        write_json(
+            tmp_path / name / "profile.json", {"profiler": profiler, "title": "t", "sessions": 2, "facts": facts}
+        )
+    assert _scheduled(tmp_path) == {"title": "t", "sessions": 2, "threads": [{"name": "sched"}]}
+    with pytest.raises(ConfigError, match="PROFILER=sched"):
+        _scheduled(tmp_path / "profile")
+
+
+def test_a_change_of_a_library_is_measured_against_the_host_without_it() -> None:
+    without = run_of(processes=[100.0, 101.0], threads=[110.0, 111.0], threads_again=[110.0, 111.0])
+    changed = {**run_of(processes=[100.0, 101.0], threads=[99.0, 99.9]), "label": "x+anyio"}
+    said = _gains({"runs": [without, changed]})
+    assert said is not None
+    assert "- x+anyio, threads: × 0.900" in said
+    assert _gains({"runs": [without]}) is None
 
 
 def test_a_failed_window_is_told_and_not_counted() -> None:
