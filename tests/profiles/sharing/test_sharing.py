@@ -100,7 +100,6 @@ def test_threads_that_hardly_ran_are_left_out_and_what_was_not_seen_is_not_nough
 def test_of_several_profilers_the_scheduler_s_is_kept(tmp_path: Path) -> None:
     for name, profiler in (("profile", "memray"), ("profile-sched", "sched")):
         facts = {"threads": [{"name": profiler}]}
-        (tmp_path / name).mkdir()
         write_json(
             tmp_path / name / "profile.json", {"profiler": profiler, "title": "t", "sessions": 2, "facts": facts}
         )
