@@ -26,6 +26,7 @@ _STOPS = ("_PyEval_StopTheWorld", "_PyEval_StopTheWorldAll")
 _STARTS = ("_PyEval_StartTheWorld", "_PyEval_StartTheWorldAll")
 _FRAMES_KEPT = 5
 _EVENT = re.compile(r"^\s*(\d+)\s+(\d+\.\d+):\s+(\S+):\s*(.*)$")
+_FRAME = re.compile(r"(\S+)\s+(.*?)(?:\s+\((?!inlined)([^()]*)\))?(?:\s+\(inlined\))?$")
 _OF_LIBC = re.compile(r"^(_*(GI_)?_*(libc_|pthread|sem_|lll_|futex|clone|start_thread|new_sem|syscall)|\[unknown\])")
 
 
@@ -46,7 +47,7 @@ class Event:
 
 
 def events(lines: Iterator[str]) -> Iterator[Event]:
-    """What `perf script -F tid,time,event,trace,ip,sym` prints."""
+    """What `perf script -F tid,time,event,trace,ip,sym,dso` prints."""
     now: Event | None = None
     for line in lines:
         begun = _EVENT.match(line)
@@ -55,9 +56,15 @@ def events(lines: Iterator[str]) -> Iterator[Event]:
                 yield now
             now = Event(int(begun[1]), float(begun[2]), begun[3].rpartition(":")[2], begun[4], [])
         elif now is not None and line.strip():
-            now.stack.append(line.split(maxsplit=1)[-1].strip().removesuffix(" (inlined)"))
+            now.stack.append(_function(line))
     if now is not None:
         yield now
+
+
+def _function(line: str) -> str:
+    """Of a line "address function (library)"; the library's name where it tells none of its functions."""
+    _, function, library = _FRAME.match(line.strip()).groups()  # type: ignore[union-attr] # it matches anything
+    return Path(library).name if function == "[unknown]" and library not in (None, "[unknown]") else function
 
 
 def where(stack: Sequence[str]) -> str:
@@ -120,7 +127,7 @@ class Trace:
         self._recording.wait()
         if not self._data.exists():
             raise CannotTrace(f"perf record: {_last_line(self._said.read_text(errors='replace'))}")
-        command = [self._perf, "script", "-i", str(self._data), "-F", "tid,time,event,trace,ip,sym"]
+        command = [self._perf, "script", "-i", str(self._data), "-F", "tid,time,event,trace,ip,sym,dso"]
         shown = subprocess.run(command, capture_output=True, text=True, check=False)
         if shown.returncode != 0:
             raise CannotTrace(f"perf script: {_last_line(shown.stderr)}")

@@ -171,9 +171,9 @@ def _waited(runs: list[Run]) -> str:
         "of the world, from the call that asks for it to the one that ends it, by the innermost functions of the "
         "stack. A lock that is free costs no futex. perf makes a wait longer, and does not make one."
     )
-    blind = [run["label"] for run in runs for each in run.get("traced", {}).values() if not each.get("sees_stops")]
-    if blind:
-        said += f" Stops of the world could not be seen of: {', '.join(dict.fromkeys(blind))}."
+    traced = [(run["label"], name, one) for run in runs for name, one in run.get("traced", {}).items()]
+    if blind := [f"{label} as {name.partition(',')[0]}" for label, name, one in traced if not one.get("sees_stops")]:
+        said += f" Stops of the world were not seen in all processes of: {', '.join(blind)}."
     return said
 
 

@@ -137,6 +137,17 @@ async def run_sharing(
             for each in launches
             if each[1].program != "granian" and await anyio.to_thread.run_sync(_counts, each[2])
         ]
+        lacking: list[str] = []
+        for kept, host, launch in launches:
+            with display.stage(f"{kept['label']}: bytecode of all modules", turn_s(sharing)) as stage:
+                stage.update("compiling")
+                await _turn(run, sharing, host, launch, ONE, cpus, folder)
+                if tree is not None:
+                    former = replace(ONE, revision=revision)
+                    turn = await _turn(run, sharing, host, launch, former, cpus, folder, tree)
+                    if turn["failed"] is not None:
+                        display.note(f"{kept['label']}: left out of commit {revision}, which cannot run it")
+                        lacking.append(kept["label"])
         ahead = [
             (number, kept, host, launch, layout)
             for number in range(1, sharing.rounds + 1)
@@ -144,15 +155,10 @@ async def run_sharing(
             if (kept, host, launch) not in counting
             for layout in of_host(host, revision, overlaid=overlay is not None)
             if not layout.gil or (launch.tag or "").endswith("t")
+            if layout.revision is None or kept["label"] not in lacking
         ]
         if overlay is not None:  # without and with it close to each other in time
             ahead.sort(key=lambda each: (each[0], each[1]["host"], each[4].name))
-        for kept, host, launch in launches:
-            with display.stage(f"{kept['label']}: bytecode of all modules", turn_s(sharing)) as stage:
-                stage.update("compiling")
-                await _turn(run, sharing, host, launch, ONE, cpus, folder)
-                if tree is not None:
-                    await _turn(run, sharing, host, launch, replace(ONE, revision=revision), cpus, folder, tree)
         for done, (number, kept, host, launch, layout) in enumerate(ahead):
             left_s = (len(ahead) - done) * turn_s(sharing)
             title = f"{kept['label']}, round {number}: {layout.name} (about {left_s / 60:.0f} min left)"
