@@ -190,14 +190,18 @@ _KNOW = """\
 
 _LEVERS = """\
 `make bench BEFORE=<commit>` runs two commits' loops at once on one core, so that both meet the same clock rate and
-neighbours: ratios of the same round, geometric mean with Student's 95 % interval."""
+neighbours: ratios of the same round, geometric mean with Student's 95 % interval. Kept: audio that has come between two
+ticks is left to the kernel, where a look has seen that it is nothing else; an answer's members are passed on as they
+came, without a number being read. Not kept: a whole round at once, which gains little for a second kind of look;
+unmasking in place, where each frame is a piece of its own to the kernel; a table for timers, which makes no difference,
+since the heap holds grains and not timers."""
 
 _TRIED = """\
 Before that, by hand, two checkouts in turn under `python -m experiment.bench.draining`; what it gave lies in the spread
 of a machine that changes its speed by a third, so directions only:
 
 - Kept: ticks that fall on the rounds of a loop, where grains of four milliseconds served whoever was due; frames of
-  the look between two ticks held undecoded until the tick; the inference server's answer read by a template, its
+  the look between two ticks held undecoded until the tick (since then left to the kernel); the inference server's answer read by a template, its
   head by memory; the header check as one comparison of bytes; audio let go of once its POST is written; all looks
   of a round before its ticks.
 - Dropped: rounds of 5 and 10 ms (dearer) and of 50 and 100 ms (cheaper, but answers come later and ticks reach the
