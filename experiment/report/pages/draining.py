@@ -201,9 +201,9 @@ Before that, by hand, two checkouts in turn under `python -m experiment.bench.dr
 of a machine that changes its speed by a third, so directions only:
 
 - Kept: ticks that fall on the rounds of a loop, where grains of four milliseconds served whoever was due; frames of
-  the look between two ticks held undecoded until the tick (since then left to the kernel); the inference server's answer read by a template, its
-  head by memory; the header check as one comparison of bytes; audio let go of once its POST is written; all looks
-  of a round before its ticks.
+  the look between two ticks held undecoded until the tick (since then left to the kernel); the inference server's
+  answer read by a template, its head by memory; the header check as one comparison of bytes; audio let go of once its
+  POST is written; all looks of a round before its ticks.
 - Dropped: rounds of 5 and 10 ms (dearer) and of 50 and 100 ms (cheaper, but answers come later and ticks reach the
   inference server in larger bursts); every socket of a round read into an area of its own first and every POST
   written last (no better than looks before ticks, and more code); unmasking into one fixed buffer (no gain: what
