@@ -25,7 +25,7 @@ _START_S = 6
 
 def measure_before(revision: str, builds: Sequence[Environment], display: Display) -> dict[str, Any]:
     """`{revision, this, subject, sessions, rounds: [{tag, kind, round, us: [this, that]}]}`: µs of CPU per
-    session-second; `kind` is "before", or "a/a", where both are this checkout's; `subject` is this commit's.
+    session-second; `kind` is "before", or "a/a", where both are this checkout's; `subject` says what changed.
 
     Raises:
         SetupError: no such commit.
@@ -48,9 +48,21 @@ def measure_before(revision: str, builds: Sequence[Environment], display: Displa
             us = _at_once(build.python, (CHECKOUT, other), is_reversed=number % 2 == 1)
         display.note(f"CPython {tag}, round {number + 1}, {kind}: {us[0]:.1f} µs, {us[1]:.1f} µs")
         found.append({"tag": tag, "kind": kind, "round": number, "us": us})
-    this = subprocess.run(["git", "log", "-1", "--format=%h %s"], cwd=CHECKOUT, capture_output=True, text=True)
-    commit, _, subject = this.stdout.strip().partition(" ")
-    return {"revision": revision, "this": commit, "subject": subject, "sessions": SESSIONS, "rounds": found}
+    subject = "; ".join(changes(revision)) or "nothing that the loop runs"
+    return {"revision": revision, "this": _git("rev-parse", "--short", "HEAD"), "subject": subject} | {
+        "sessions": SESSIONS,
+        "rounds": found,
+    }
+
+
+def changes(revision: str) -> list[str]:
+    """The subjects of the commits since then that changed what the loop runs, the first one first."""
+    log = _git("log", "--reverse", "--format=%s", f"{revision}..HEAD", "--", "gateway", "variants/drain")
+    return log.splitlines()
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _at_once(python: Path, trees: tuple[Path, Path], *, is_reversed: bool) -> list[float]:

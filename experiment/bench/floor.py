@@ -62,10 +62,11 @@ def measured(
 
 
 def _busy_s(core: int) -> float:
-    """Seconds that a core has not been idle, soft interrupts included (proc_stat(5))."""
+    """Seconds that a core was neither idle nor stolen, counted from an unknown beginning (proc_stat(5)). Idle time is
+    measured; what a core is busy with is sampled at ticks, which a loop of rounds runs in step with."""
     lines = (line.split() for line in Path("/proc/stat").read_text(encoding="ascii").splitlines())
-    user, nice, system, _, _, irq, softirq, *_ = next(map(int, line[1:]) for line in lines if line[0] == f"cpu{core}")
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    _, _, _, idle, iowait, _, _, steal, *_ = next(map(int, line[1:]) for line in lines if line[0] == f"cpu{core}")
+    return time.monotonic() - (idle + iowait + steal) / os.sysconf("SC_CLK_TCK")
 
 
 class _BareLoop:
