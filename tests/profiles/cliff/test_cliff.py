@@ -227,7 +227,7 @@ def test_a_plan_too_small_to_see_a_stall_says_so() -> None:
 def test_it_says_beforehand_how_long_it_takes() -> None:
     said = announce(load_config(), "cliff")
     assert "min. To call a cell unaffected takes" in said
-    assert "20 cells, 2 turns of 20 s each: about 15 min." in announce(load_config(), "survey")
+    assert "19 cells, 2 turns of 20 s each: about 15 min." in announce(load_config(), "survey")
 
 
 def test_the_committed_page_is_what_the_committed_evidence_gives(tmp_path: Path) -> None:
