@@ -16,8 +16,8 @@ options = $(strip $(foreach name,$($@.takes),$(call $(if $(filter DRY_RUN AA INS
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-VERBS := experiment ladder compare reproduce bench conformance profile soak faults overload cliff bisect collector sharing \
-	results report notebooks help test test-all check doctor lock clean
+VERBS := experiment ladder compare reproduce bench conformance profile soak faults overload cliff survey bisect collector \
+	sharing results report notebooks help test test-all check doctor lock clean
 .PHONY: $(VERBS)
 
 #: VARIANT      row of experiments.toml (gil)

@@ -60,7 +60,7 @@ class Here:
 
 
 Serve = Callable[[Here], Awaitable[None]]
-"""A server: serves until `stopped`, then lets everybody go (`variants.shared.leaving`), and returns."""
+"""A server: serves until `stopped`, then lets everybody go (`variants.shared.sessions`), and returns."""
 
 
 def run_host(name: str, options: HostOptions, serve_loop: Serve) -> int:

@@ -1,13 +1,13 @@
-"""Sessions of one event loop whose connections are coroutines: each with its phase, counted, and known to who ends the
-host.
-"""
+"""Sessions of one event loop on an anyio backend, and how a host ends: nobody is cut off who is owed an answer."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
-from gateway import Close, Session, SessionSettings
-from variants.shared.leaving import leave_all
+import anyio
+
+from gateway import LEAVE_LIMIT_S, Close, Session, SessionSettings
 from variants.shared.loop_threads import Here
 
 CLOSE_LIMIT_S = 1.0
@@ -16,8 +16,43 @@ MOST_BYTES = 65_536
 """A longer message closes with 1009."""
 
 
+_LOOK_S = 0.02
+
+
+class Leaving(Protocol):
+    """One connection of the host's."""
+
+    session: Session
+
+    async def leave(self, close: Close) -> None:
+        """Send the close."""
+        ...
+
+
+Connection = TypeVar("Connection", bound=Leaving)
+
+
+async def leave_all(connections: Collection[Connection]) -> None:
+    """Have every connection's answer in flight relayed, then close it. Returns when all have left the collection, from
+    which the host removes them as they end, or at the limit."""
+
+    async def leave(connection: Connection) -> None:
+        close = connection.session.leave()
+        while connection.session.owes and connection in connections:  # noqa: ASYNC110, the core tells nobody
+            await anyio.sleep(_LOOK_S)
+        if connection in connections:
+            await connection.leave(close)
+
+    with anyio.move_on_after(LEAVE_LIMIT_S):
+        async with anyio.create_task_group() as tasks:
+            for connection in tuple(connections):
+                tasks.start_soon(leave, connection)
+        while connections:  # noqa: ASYNC110, nor does a set
+            await anyio.sleep(_LOOK_S)
+
+
 class _Connection:
-    """One of them."""
+    """One that is a coroutine."""
 
     def __init__(self, session: Session, leave: Callable[[Close], Awaitable[object]]) -> None:
         self.session, self._leave = session, leave
@@ -27,7 +62,7 @@ class _Connection:
 
 
 class Sessions:
-    """Of one loop."""
+    """Of one loop whose connections are coroutines: each with its phase, counted, and known to who ends the host."""
 
     def __init__(self, here: Here) -> None:
         self._tally, self._jitter_ms = here.tally, here.options.flush_phase_jitter_ms

@@ -58,7 +58,7 @@ def test_a_bisection_is_kept_with_its_answer_and_without_places(run: Path, tmp_p
         "answer": "granian changed it between 2.8.0 and 2.8.1.",
         "command": "make bisect PACKAGE=granian PYTHONS=/opt/mine/bin/python3",
         "took": "6 of 12 candidates looked at, 900,000 frames, 3.1 min.",
-        "asked": {"pythons": ["/opt/mine/bin/python3"]},
+        "asked": {"package": "granian", "pythons": ["/opt/mine/bin/python3"]},
         "environment": {"passed": ["HOME"]},
         "machine": {"cpu_model": "Invented", "hostname": "mine"},
     }
@@ -68,7 +68,7 @@ def test_a_bisection_is_kept_with_its_answer_and_without_places(run: Path, tmp_p
     assert (
         "`make bisect PACKAGE=granian PYTHONS=python3`\n\ngranian changed it between 2.8.0 and 2.8.1. 6 of 12" in page
     )
-    (kept,) = (path.read_text(encoding="utf-8") for path in written if path.name == "bisect-1.json")
+    (kept,) = (path.read_text(encoding="utf-8") for path in written if path.name == "bisect-granian.json")
     assert not any(word in kept for word in ("/opt", "hostname", "HOME"))
     write_json(tmp_path / "bisect" / "bisect.json", {**found, "finished": False})
     with pytest.raises(ConfigError, match="expected the folder of a finished bisection"):

@@ -156,7 +156,8 @@ def test_kept_evidence_names_no_place_of_the_machine() -> None:
     for file in (CHECKOUT / FOLDER).glob("*.json"):
         kept = read_json(file)
         assert kept is not None
-        assert compact(kept) == kept
+        if "runs" in kept:
+            assert compact(kept) == kept
         if file.stem == "turns":
             assert page(Published(kept)).startswith("# Two cores")
 
