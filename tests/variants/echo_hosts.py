@@ -71,8 +71,8 @@ def picows() -> Any:
     from variants.picows_loops.connection import Connection
 
     class EchoConnection(Connection):
-        def __init__(self, _: Session, *arguments: Any) -> None:
-            super().__init__(Echo(self._write_back), *arguments)
+        def __init__(self, _: Session, *arguments: Any, **more: Any) -> None:
+            super().__init__(Echo(self._write_back), *arguments, **more)
 
         def _write_back(self, message: Message, now_s: float) -> None:
             assert self._transport is not None
