@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
+import pytest
 from websockets.sync.client import connect
 
 from simulator.port import free_port
@@ -36,6 +37,9 @@ HOSTS: dict[str, tuple[str | None, list[str]]] = {
 """The environment on 3.14t, or None for the tests' own; the module and its options."""
 STOCK = ("granian", "granian-workers", "granian-bare", "uvicorn", "hypercorn", "mt")
 """Those of a server that ends, and refuses, in its own way."""
+SELDOM = ("granian-bare", "hypercorn", "picows-paused", "thread-per-session-sync")
+"""Near another one that is tested each time: under `make test-all` alone."""
+EACH_TIME_OR_SLOW = [pytest.param(name, marks=pytest.mark.slow) if name in SELDOM else name for name in HOSTS]
 OURS = [name for name in HOSTS if name not in STOCK]
 
 

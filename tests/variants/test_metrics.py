@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from gateway import FRAME_BYTES, FULL
-from tests.variants.hosts import HOSTS, START, STOCK, running
+from tests.variants.hosts import EACH_TIME_OR_SLOW, HOSTS, START, STOCK, running
 from tests.variants.inference import InferenceServer, inference_server
 from variants.shared.metrics import Tallies
 from variants.shared.options import HostOptions
@@ -60,7 +60,7 @@ def session(port: int, *, frames: int = 0) -> Iterator[ClientConnection]:
         yield client
 
 
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", EACH_TIME_OR_SLOW)
 def test_a_host_counts_for_all_its_loops_and_lets_nobody_in_when_full(name: str, prompt: InferenceServer) -> None:
     loops, is_free_threaded = 2 if "2" in HOSTS[name][1] else 1, HOSTS[name][0] is not None
     with running(name, prompt.port, "--most-sessions", "4") as (_, port), ExitStack() as stack:

@@ -50,6 +50,7 @@ def test_only_a_run_that_counts_and_in_which_nothing_grows_is_flat() -> None:
     assert not told(summary(point, {}))[2]
 
 
+@pytest.mark.slow
 def test_a_short_one_for_real(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "profiles", "soak", "--variant", "drain", "--sessions", "20", "--minutes", "0.3"]
     ran = subprocess.run(
