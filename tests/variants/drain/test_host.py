@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from gateway import FRAME_BYTES
