@@ -23,8 +23,8 @@ from tests.conformance.wire import frame
 from tests.fuzz.framing import Outcome, plain
 from tests.variants.traffic import BINARY, CLOSE, PING, TEXT, audio, traffic
 from variants.picows_loops.connection import Connection
-from variants.picows_loops.framing import MOST_BYTES
 from variants.shared.inference import Answer
+from variants.shared.options import MOST_BYTES
 
 LIMIT_S = 5.0
 UPGRADE = (

@@ -6,15 +6,14 @@ Everything here belongs to its loop's thread: application, connections, sessions
 from contextlib import suppress
 from time import monotonic
 
-import anyio
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from gateway import FULL, Close, Session
-from variants.shared.loop_threads import BACKLOG, Here
+from variants.shared.loop_threads import Here
 from variants.shared.metrics import CONTENT_TYPE
-from variants.shared.reading import Reading
-from variants.shared.relay import start_relay
-from variants.shared.sessions import CLOSE_LIMIT_S, MOST_BYTES, Sessions
+from variants.shared.options import BACKLOG, CLOSE_LIMIT_S, MOST_BYTES
+from variants.shared.relay import feeding
+from variants.shared.sessions import Sessions
 
 
 async def serve_loop(here: Here) -> None:
@@ -57,25 +56,12 @@ async def _serve(request: web.Request, socket: web.WebSocketResponse, session: S
         with suppress(ClientConnectionResetError):  # who receives is told, too
             await socket.send_str(text)
 
-    reading: Reading | None = None
     close: Close | None = None
-    async with anyio.create_task_group() as tasks:
-        try:
-            while close is None:
-                message = await socket.receive()
-                if message.type is not WSMsgType.BINARY and message.type is not WSMsgType.TEXT:
-                    break  # a close, a broken frame (aiohttp has answered both), or the end of TCP
-                if session.started:
-                    close = session.frame(message.data, monotonic())
-                    continue
-                close = session.start(message.data, monotonic())
-                if close is None:
-                    start_relay(tasks, session, here.client, send_text)
-                    if here.options.reading == "ticks" and request.transport is not None:
-                        reading = Reading(request.transport, session)
-        finally:
-            session.close()
-            if reading is not None:
-                reading.end()
-            tasks.cancel_scope.cancel()
+    at_ticks = request.transport if here.options.reading == "ticks" else None
+    async with feeding(session, here.client, send_text, at_ticks) as start:
+        while close is None:
+            message = await socket.receive()
+            if message.type is not WSMsgType.BINARY and message.type is not WSMsgType.TEXT:
+                break  # a close, a broken frame (aiohttp has answered both), or the end of TCP
+            close = session.frame(message.data, monotonic()) if session.started else start(message.data)
     return close

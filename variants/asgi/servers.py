@@ -6,11 +6,9 @@ at most (the contract's), and no keepalive pings, which the contract does not as
 
 from collections.abc import Callable
 
-from variants.shared.options import HostOptions
+from variants.shared.options import BACKLOG, MOST_BYTES, HostOptions
 
 APP = "variants.asgi.app:create_app"
-BACKLOG = 4096
-MOST_BYTES = 65_536
 _LEAVE_S = 4
 """How long a server waits for its connections when it ends."""
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol, TypedDict
 
-import anyio
 from starlette.types import Receive
 from starlette.websockets import WebSocketDisconnect
 
@@ -21,9 +20,9 @@ from variants.shared.build import require_interpreter
 from variants.shared.clients import open_client
 from variants.shared.collector import set_collector
 from variants.shared.inference import InferenceClient
-from variants.shared.metrics import Tallies
+from variants.shared.metrics import Tallies, counted
 from variants.shared.options import HostOptions
-from variants.shared.relay import start_relay
+from variants.shared.relay import feeding
 
 
 class State(TypedDict):
@@ -68,15 +67,9 @@ class Gateway:
         if not self._admission.admits(tally):
             await socket.close(FULL.code, FULL.reason)
             return
-        tally.enter()
-        try:
+        with counted(tally):
             phase_ms = random.uniform(0, self._options.flush_phase_jitter_ms)
             await serve(socket, Session(self._settings, phase_ms, tally), client)
-        except Exception:
-            tally.exceptions += 1
-            raise
-        finally:
-            tally.leave()
 
 
 async def serve(socket: Socket, session: Session, client: InferenceClient) -> None:
@@ -86,23 +79,14 @@ async def serve(socket: Socket, session: Session, client: InferenceClient) -> No
         with suppress(OSError, WebSocketDisconnect):  # the client has left: who receives is told, too
             await socket.send_text(text)
 
-    async with anyio.create_task_group() as tasks:
-        try:
-            while True:
-                event = await socket.receive()
-                if event["type"] == "websocket.disconnect":
-                    break
-                data = event.get("bytes")
-                message = event["text"] if data is None else data
-                if session.started:
-                    close = session.frame(message, time.monotonic())
-                else:
-                    close = session.start(message, time.monotonic())
-                    if close is None:
-                        start_relay(tasks, session, client, send_text)
-                if close is not None:
-                    await socket.close(close.code, close.reason)
-                    break
-        finally:
-            session.close()
-            tasks.cancel_scope.cancel()
+    async with feeding(session, client, send_text) as start:
+        while True:
+            event = await socket.receive()
+            if event["type"] == "websocket.disconnect":
+                break
+            data = event.get("bytes")
+            message = event["text"] if data is None else data
+            close = session.frame(message, time.monotonic()) if session.started else start(message)
+            if close is not None:
+                await socket.close(close.code, close.reason)
+                break

@@ -19,8 +19,8 @@ from variants.drain.stream import HANGUP_ONLY, IN, OUT, Poller, Stream
 from variants.drain.timers import Timers
 from variants.shared.inference import Answer
 from variants.shared.metrics import CONTENT_TYPE, Tallies
+from variants.shared.options import MOST_BYTES
 
-MOST_MESSAGE_BYTES = 65536
 MOST_REQUEST_BYTES = 65536
 MOST_UNWRITTEN_BYTES = 1 << 20
 """A client that asks (pings) and does not read the answers is dropped when as much waits for it."""
@@ -63,7 +63,7 @@ class Client(Stream):
         self._loop = loop
         self._session = loop.new_session(0.0)
         """Made anew when the start message comes: its phase depends on that moment."""
-        self._protocol = ClosableProtocol(max_size=MOST_MESSAGE_BYTES, logger=_LOGGER)
+        self._protocol = ClosableProtocol(max_size=MOST_BYTES, logger=_LOGGER)
         self._request: bytes | None = b""
         """What came of the upgrade request; None once it is whole."""
         self._decoder = Decoder(self._protocol)

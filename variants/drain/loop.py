@@ -25,9 +25,8 @@ from variants.drain.inference import Address, Inference
 from variants.drain.stream import IN, Poller
 from variants.drain.timers import Deadlines, Timers
 from variants.shared.metrics import Tallies
-from variants.shared.options import HostOptions
+from variants.shared.options import BACKLOG, HostOptions
 
-BACKLOG = 4096
 ROUND_S = 0.02
 """A frame's time. What happens within it is served together; what is due is not put off for it."""
 _AHEAD_S = 0.0001

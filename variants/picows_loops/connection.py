@@ -21,6 +21,7 @@ from variants.picows_loops.framing import (
     answer_to_close,
 )
 from variants.shared.inference import InferenceClient
+from variants.shared.options import CLOSE_LIMIT_S
 from variants.shared.reading import Reading
 from variants.shared.relay import start_relay
 
@@ -28,8 +29,6 @@ _BINARY, _TEXT, _CONTINUATION = WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONT
 _PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
 
 _INTERNAL_ERROR = 1011
-_CLOSE_LIMIT_S = 1.0
-"""How long a client may take to answer our close; TCP ends then, whatever is still unsent."""
 _LOOK_INTERVAL_S = 1.0
 """How often a connection that does not take our bytes is looked at: one that is closing gets no more time."""
 
@@ -159,7 +158,7 @@ class Connection(WSListener):  # type: ignore[misc]
             return
         self._let_go()
         self._transport.send_close(code, reason)
-        self._set_timer(_CLOSE_LIMIT_S, self._transport.disconnect, False)
+        self._set_timer(CLOSE_LIMIT_S, self._transport.disconnect, False)
 
     def _let_go(self) -> None:
         """Take and send nothing more; a request in flight is given up, audio forgotten."""

@@ -3,8 +3,7 @@ no I/O."""
 
 from picows import WSCloseCode, WSFrame, WSMsgType
 
-MOST_BYTES = 65_536
-"""A longer message closes with 1009, in one frame (picows sees to that) or in many."""
+from variants.shared.options import MOST_BYTES
 
 MOST_ODD_FRAMES = 4000
 """More frames that are no plain audio than this, between two looks a second apart, are a flood, and end the connection:

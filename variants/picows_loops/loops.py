@@ -15,9 +15,9 @@ from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithLis
 
 from gateway import FULL, Session, SessionSettings
 from variants.picows_loops.connection import Connection, of_this_thread
-from variants.picows_loops.framing import MOST_BYTES
-from variants.shared.loop_threads import BACKLOG, Here
+from variants.shared.loop_threads import Here
 from variants.shared.metrics import CONTENT_TYPE
+from variants.shared.options import BACKLOG, MOST_BYTES
 from variants.shared.sessions import leave_all
 
 _READ_BUFFER_BYTES = 4096

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-import anyio
 from granian.rsgi import ProtocolClosed, ProtocolError, WebsocketMessageType
 
 from gateway import Close, Session, SessionSettings, Tally
@@ -20,9 +19,9 @@ from variants.shared.build import require_interpreter
 from variants.shared.clients import open_client
 from variants.shared.collector import set_collector
 from variants.shared.inference import InferenceClient
-from variants.shared.metrics import CONTENT_TYPE, Tallies
+from variants.shared.metrics import CONTENT_TYPE, Tallies, counted
 from variants.shared.options import HostOptions
-from variants.shared.relay import start_relay
+from variants.shared.relay import feeding
 
 
 @dataclass(frozen=True)
@@ -91,16 +90,10 @@ class App:
             protocol.close(503)
             return
         transport = await protocol.accept()
-        tally.enter()
-        try:
+        with counted(tally):
             session = Session(self._settings, random.uniform(0, self._options.flush_phase_jitter_ms), tally)
             close = await _serve(transport, session, state.client)
             protocol.close(None if close is None else close.code)
-        except Exception:
-            tally.exceptions += 1
-            raise
-        finally:
-            tally.leave()
 
 
 async def _serve(transport: Any, session: Session, client: InferenceClient) -> Close | None:
@@ -111,23 +104,13 @@ async def _serve(transport: Any, session: Session, client: InferenceClient) -> C
             await transport.send_str(text)
 
     close: Close | None = None
-    async with anyio.create_task_group() as tasks:
-        try:
+    async with feeding(session, client, send_text) as start:
+        with suppress(ProtocolClosed, ProtocolError):
             while close is None:
                 message = await transport.receive()
                 if message.kind == WebsocketMessageType.close:
                     break
-                if session.started:
-                    close = session.frame(message.data, monotonic())
-                else:
-                    close = session.start(message.data, monotonic())
-                    if close is None:
-                        start_relay(tasks, session, client, send_text)
-        except (ProtocolClosed, ProtocolError):
-            pass
-        finally:
-            session.close()
-            tasks.cancel_scope.cancel()
+                close = session.frame(message.data, monotonic()) if session.started else start(message.data)
     return close
 
 

@@ -3,11 +3,10 @@
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, TaskImpl
 
-from variants.shared.options import HostOptions
+from variants.shared.options import BACKLOG, HostOptions
 
 FACTORS = ("runtime", "runtime_threads", "runtime_blocking_threads", "task_impl")
 """Its own."""
-BACKLOG = 4096
 _MOST_CONNECTIONS = 65_536
 """Granian holds back requests past `backpressure` per worker, and an open WebSocket is a request to it. Its default
 (the backlog, 1024) would be a ceiling of its own."""

@@ -34,9 +34,6 @@ from variants.shared.options import HostOptions
 LOOPS = ("asyncio", "uvloop")
 """Event loops that a thread can run, the default first."""
 
-BACKLOG = 4096
-"""Connections that the kernel holds for each listening socket until the loop comes to accept them."""
-
 _STOP_LIMIT_S = LEAVE_LIMIT_S + 0.4
 """For all threads together; what has not ended by then ends with the process."""
 _RECEIVE_BYTES = 131_072

@@ -11,6 +11,7 @@ import mmap
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -156,6 +157,19 @@ class Tallies(Page):
     def rows(self) -> list[Tally]:
         places = range(1, self._taken.value + 1)
         return [_Row.at(self._memory, place) for place in places]
+
+
+@contextmanager
+def counted(tally: Tally) -> Iterator[None]:
+    """A WebSocket that was let in, while it is served; and the exception that nobody expected, if one ends it."""
+    tally.enter()
+    try:
+        yield
+    except Exception:
+        tally.exceptions += 1
+        raise
+    finally:
+        tally.leave()
 
 
 def add(to: Tally, more: Tally) -> None:

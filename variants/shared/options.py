@@ -9,6 +9,12 @@ from urllib.parse import urlsplit
 
 from gateway import Admission
 
+BACKLOG = 4096
+"""Connections that the kernel holds for a listening socket until somebody comes to accept them."""
+MOST_BYTES = 65_536
+"""A longer message closes with 1009 (PROTOCOL, "framing")."""
+CLOSE_LIMIT_S = 1.0
+"""How long a client may take to answer our close."""
 _ENVIRONMENT_KEY = "GATEWAY_LAB_HOST_OPTIONS"
 
 FACTORS: dict[str, dict[str, Any]] = {

@@ -1,16 +1,22 @@
-"""The two loops behind a started session on an anyio backend: flush when the schedule says, write what the core says.
+"""What stands around a session on an anyio backend: two loops behind it once it has started, which flush when the
+schedule says and write what the core says, and what ends with it.
 
-Both belong to the event loop of the connection; the session is touched by no other thread.
+All of it belongs to the event loop of the connection; the session is touched by no other thread.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 from anyio.abc import TaskGroup
 
-from gateway import Failure, SendText, Session
+from gateway import Close, Failure, SendText, Session
 from variants.shared.inference import InferenceClient
+from variants.shared.reading import Reading, Transport
+
+Start = Callable[[str | bytes], Close | None]
+"""Takes a connection's first message."""
 
 
 def start_relay(
@@ -45,3 +51,37 @@ def start_relay(
 
     tasks.start_soon(flush)
     tasks.start_soon(write)
+
+
+@asynccontextmanager
+async def feeding(
+    session: Session,
+    client: InferenceClient,
+    send_text: Callable[[str], Awaitable[None]],
+    reads_at_ticks: Transport | None = None,
+) -> AsyncIterator[Start]:
+    """Around a host's loop over the messages of one connection, in one task. Gives what takes the first of them and
+    starts the relay; every later one goes to `session.frame`. With its end the session is closed, and nothing runs on.
+
+    Args:
+        reads_at_ticks: what is to be read around ticks only, once the session has started; None: read as ever.
+    """
+    reading: Reading | None = None
+    async with anyio.create_task_group() as tasks:
+
+        def start(message: str | bytes) -> Close | None:
+            nonlocal reading
+            close = session.start(message, time.monotonic())
+            if close is None:
+                start_relay(tasks, session, client, send_text)
+                if reads_at_ticks is not None:
+                    reading = Reading(reads_at_ticks, session)
+            return close
+
+        try:
+            yield start
+        finally:
+            session.close()
+            if reading is not None:
+                reading.end()
+            tasks.cancel_scope.cancel()

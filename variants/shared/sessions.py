@@ -9,12 +9,7 @@ import anyio
 
 from gateway import LEAVE_LIMIT_S, Close, Session, SessionSettings
 from variants.shared.loop_threads import Here
-
-CLOSE_LIMIT_S = 1.0
-"""How long a client may take to answer our close."""
-MOST_BYTES = 65_536
-"""A longer message closes with 1009."""
-
+from variants.shared.metrics import counted
 
 _LOOK_S = 0.02
 
@@ -75,15 +70,11 @@ class Sessions:
         session = Session(self._settings, self._phases.uniform(0, self._jitter_ms), self._tally)
         connection = _Connection(session, leave)
         self._connections.add(connection)
-        self._tally.enter()
         try:
-            yield session
-        except Exception:
-            self._tally.exceptions += 1
-            raise
+            with counted(self._tally):
+                yield session
         finally:
             self._connections.discard(connection)
-            self._tally.leave()
 
     async def leave(self) -> None:
         """The host ends: everybody is told, once nothing is owed to him."""

@@ -17,12 +17,9 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from gateway import LEAVE_LIMIT_S
-from variants.shared.options import HostOptions
+from variants.shared.options import CLOSE_LIMIT_S, MOST_BYTES, HostOptions
 from variants.shared.websockets_http import answer
 from variants.thread_per_session.session import Ended, Gateway
-from variants.thread_per_session.threads import MOST_BYTES
-
-_CLOSE_LIMIT_S = 1.0
 
 
 class LibraryWire:
@@ -75,7 +72,7 @@ def serve_with_websockets(options: HostOptions) -> int:
         compression=None,
         max_size=MOST_BYTES,
         ping_interval=None,
-        close_timeout=_CLOSE_LIMIT_S,
+        close_timeout=CLOSE_LIMIT_S,
         logger=_quiet(),
     )
 

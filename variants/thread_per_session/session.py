@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Event
 from time import monotonic
 from typing import Protocol
@@ -58,14 +59,8 @@ class Gateway:
 
     def serve(self, wire: Wire) -> None:
         """One connection, in its own thread."""
-        with self.tallies.of_thread() as tally:
-            try:
-                self._serve(wire, tally)
-            except Ended:
-                pass
-            except Exception:
-                tally.exceptions += 1
-                raise
+        with self.tallies.of_thread() as tally, suppress(Ended):
+            self._serve(wire, tally)
 
     def _serve(self, wire: Wire, tally: Tally) -> None:
         phase_ms = random.uniform(0, self.options.flush_phase_jitter_ms)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from gateway import Admission, Tally
-from variants.shared.metrics import Page, add
+from variants.shared.metrics import Page, add, counted
 
 
 class ThreadTallies(Page):
@@ -38,13 +38,12 @@ class ThreadTallies(Page):
     def of_thread(self) -> Iterator[Tally]:
         """Of a session that has just been let in, in its thread."""
         tally = Tally()
-        tally.enter()
         with self._lock:
             self._living.add(tally)
         try:
-            yield tally
+            with counted(tally):
+                yield tally
         finally:
-            tally.leave()
             with self._lock:
                 self._living.discard(tally)
                 add(self._ended, tally)

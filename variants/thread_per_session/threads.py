@@ -21,12 +21,10 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from gateway import LEAVE_LIMIT_S
-from variants.shared.options import HostOptions
+from variants.shared.options import BACKLOG, CLOSE_LIMIT_S, MOST_BYTES, HostOptions
 from variants.shared.websockets_http import answer
 from variants.thread_per_session.session import Ended, Gateway
 
-BACKLOG = 4096
-MOST_BYTES = 65_536
 _READ_BYTES = 65_536
 _GRAIN_S = 0.02
 """A frame's time: a thread that waits for bytes looks at the clock as often, by the kernel's time limit on `recv`."""
@@ -34,7 +32,6 @@ _SEND_LIMIT_S = 5.0
 """A client that has not read for so long is dropped."""
 _REQUEST_LIMIT_S = 5.0
 """How long a connection may take to ask for something."""
-_CLOSE_LIMIT_S = 1.0
 _MESSAGES = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
@@ -221,7 +218,7 @@ class BlockingWire:
     def _finish(self) -> None:
         """Our last byte is written: wait for the peer's close frame and FIN, within the limit. Closing at once would
         reset the connection where the peer still sends, and lose our close."""
-        until_s = monotonic() + _CLOSE_LIMIT_S
+        until_s = monotonic() + CLOSE_LIMIT_S
         try:
             while self._protocol.close_rcvd is None and monotonic() < until_s:
                 self._protocol.receive_data(self._read())

@@ -6,16 +6,15 @@ Everything here belongs to its loop's thread: connections, sessions, and the inf
 from contextlib import suppress
 from time import monotonic
 
-import anyio
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from gateway import Close, Session
-from variants.shared.loop_threads import BACKLOG, Here
-from variants.shared.reading import Reading
-from variants.shared.relay import start_relay
-from variants.shared.sessions import CLOSE_LIMIT_S, MOST_BYTES, Sessions
+from variants.shared.loop_threads import Here
+from variants.shared.options import BACKLOG, CLOSE_LIMIT_S, MOST_BYTES
+from variants.shared.relay import feeding
+from variants.shared.sessions import Sessions
 from variants.shared.websockets_http import answer
 
 _MOST_QUEUED = 256
@@ -58,25 +57,11 @@ async def _serve(socket: ServerConnection, session: Session, here: Here) -> Clos
         with suppress(ConnectionClosed):  # who receives is told, too
             await socket.send(text)
 
-    reading: Reading | None = None
     close: Close | None = None
-    async with anyio.create_task_group() as tasks:
-        try:
+    at_ticks = socket.transport if here.options.reading == "ticks" else None
+    async with feeding(session, here.client, send_text, at_ticks) as start:
+        with suppress(ConnectionClosed):
             while close is None:
                 message = await socket.recv()
-                if session.started:
-                    close = session.frame(message, monotonic())
-                    continue
-                close = session.start(message, monotonic())
-                if close is None:
-                    start_relay(tasks, session, here.client, send_text)
-                    if here.options.reading == "ticks":
-                        reading = Reading(socket.transport, session)
-        except ConnectionClosed:
-            pass
-        finally:
-            session.close()
-            if reading is not None:
-                reading.end()
-            tasks.cancel_scope.cancel()
+                close = session.frame(message, monotonic()) if session.started else start(message)
     return close
