@@ -129,13 +129,10 @@ def reproduce(
     raise typer.Exit(run_in_foreground([python, REPRODUCER, *(passed_on or [])], "the reproducer", clean))
 
 
-Resume = Annotated[Path | None, typer.Option(help="Folder of an interrupted run to take up again (RESUME).")]
-
-
 @app.command()
 def cliff(
     results: options.Results = options.RESULTS,
-    resume: Resume = None,
+    resume: options.Resume = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Who loses wake-ups, and how often: the cells and points of experiments.toml, with forensics."""
@@ -145,7 +142,7 @@ def cliff(
 @app.command()
 def survey(
     results: options.Results = options.RESULTS,
-    resume: Resume = None,
+    resume: options.Resume = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Which servers lose wake-ups: every server and build under the cliff's bursts, judged by its rules."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment.host import role_environment
-from experiment.run import Display, checked_out
+from experiment.run import Display, checked_out, git
 from experiment.setup import CHECKOUT, Environment
 
 SESSIONS = 500
@@ -48,21 +48,14 @@ def measure_before(revision: str, builds: Sequence[Environment], display: Displa
             us = _at_once(build.python, (CHECKOUT, other), is_reversed=number % 2 == 1)
         display.note(f"CPython {tag}, round {number + 1}, {kind}: {us[0]:.1f} µs, {us[1]:.1f} µs")
         found.append({"tag": tag, "kind": kind, "round": number, "us": us})
-    subject = "; ".join(changes(revision)) or "nothing that the loop runs"
-    return {"revision": revision, "this": _git("rev-parse", "--short", "HEAD"), "subject": subject} | {
+    changed = git("log", "--reverse", "--format=%s", f"{revision}..HEAD", "--", "gateway", "variants/drain") or ""
+    return {
+        "revision": revision,
+        "this": git("rev-parse", "--short", "HEAD"),
+        "subject": "; ".join(changed.splitlines()) or "nothing that the loop runs",
         "sessions": SESSIONS,
         "rounds": found,
     }
-
-
-def changes(revision: str) -> list[str]:
-    """The subjects of the commits since then that changed what the loop runs, the first one first."""
-    log = _git("log", "--reverse", "--format=%s", f"{revision}..HEAD", "--", "gateway", "variants/drain")
-    return log.splitlines()
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _at_once(python: Path, trees: tuple[Path, Path], *, is_reversed: bool) -> list[float]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 from contextlib import ExitStack, closing, nullcontext
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -103,18 +104,16 @@ def _draining(folder: Path, display: Display) -> None:
             display.note(f"receive = gateway is left out: {error}")
         seconds = len(environments) * DRAINING_TURNS * len(runs) * 2 * (DRAINING_SECONDS + 5)
         display.note(f"the draining loop beside the kernel's floor, about {seconds / 60:.0f} min")
-        for turn in range(DRAINING_TURNS):
-            for environment in environments:
-                tag = environment.interpreter.tag
-                pauses[tag] = core_speed(environment.python, max(usable_cpus()))
-                for sessions, receive, metered in runs:
-                    for program in ("floor", "draining"):
-                        options = ["--sessions", str(sessions), "--seconds", str(DRAINING_SECONDS)]
-                        facts = {"tag": tag, "program": program, "turn": turn, "metered": metered, "receive": receive}
-                        options += ["--metered"] if metered else []
-                        with network.entered() if receive == "gateway" else nullcontext():
-                            found.append({**facts, **_printed(environment, program, *options)})
-                display.note(f"turn {turn + 1} of {DRAINING_TURNS} on CPython {tag} done")
+        for turn, environment in product(range(DRAINING_TURNS), environments):
+            tag = environment.interpreter.tag
+            pauses[tag] = core_speed(environment.python, max(usable_cpus()))
+            for (sessions, receive, metered), program in product(runs, ("floor", "draining")):
+                options = ["--sessions", str(sessions), "--seconds", str(DRAINING_SECONDS)]
+                options += ["--metered"] if metered else []
+                facts = {"tag": tag, "program": program, "turn": turn, "metered": metered, "receive": receive}
+                with network.entered() if receive == "gateway" else nullcontext():
+                    found.append({**facts, **_printed(environment, program, *options)})
+            display.note(f"turn {turn + 1} of {DRAINING_TURNS} on CPython {tag} done")
     write_json(folder / "draining.json", {"loops": found, "pauses": pauses})
 
 

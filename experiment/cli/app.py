@@ -135,11 +135,12 @@ def publish_builds(
         list[Path] | None, typer.Argument(help="Folders of comparisons on several interpreters; without: those kept.")
     ] = None,
     bisect: Annotated[list[Path] | None, typer.Option(help="Folders of `make bisect`; without: those kept.")] = None,
+    about: Annotated[str | None, typer.Option(help="What the builds of these bisections are, for the page.")] = None,
 ) -> None:
     """Write docs/findings/builds.md from comparisons of builds and bisections, and keep their evidence."""
     from experiment.report import publish_builds as write
 
-    for path in write(run or [], bisect or []):
+    for path in write(run or [], bisect or [], about=about):
         print(path.relative_to(CHECKOUT))
 
 

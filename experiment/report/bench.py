@@ -5,6 +5,7 @@ A loop's entry is `{tag, program, turn, metered, sessions, total_us, phases_us}`
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,19 +32,46 @@ CARRIED_HEADINGS = (
 )
 
 
-def total_lines(bench: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """By build, who receives, and size: µs per session-second of loop and floor, and their ratio, turn by turn; all-in,
-    with what else their core did, too."""
-    lines = []
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The loop beside the floor, at one size on one build; None where nothing was measured."""
+
+    tag: str
+    receive: str
+    sessions: int
+    loop: Spread | None
+    floor: Spread | None
+    ratio: Spread | None
+    all_in: Spread | None
+    """The ratio with what else their core did, too."""
+
+    @property
+    def where(self) -> str:
+        """What it was measured on, in words."""
+        return f"CPython {self.tag}, receive = {self.receive}, {self.sessions} sessions"
+
+    def line(self) -> tuple[str, ...]:
+        """Under TOTAL_HEADINGS."""
+        spreads = ((self.loop, 0), (self.floor, 0), (self.ratio, 2), (self.all_in, 2))
+        texts = ("–" if each is None else each.text(digits) for each, digits in spreads)
+        return (f"CPython {self.tag}", self.receive, str(self.sessions), *texts)
+
+
+def totals(bench: Sequence[Entry]) -> list[Totals]:
+    """By build, who receives, and size: µs per session-second of loop and floor, and their ratios, turn by turn."""
+    found = []
     plain = [entry for entry in bench if not entry["metered"]]
     for key in dict.fromkeys((entry["tag"], entry.get("receive", "sender"), entry["sessions"]) for entry in plain):
         loop, floor = (_totals(plain, key, program, "total_us") for program in ("draining", "floor"))
         all_in = (_totals(plain, key, program, "all_in_us") for program in ("draining", "floor"))
-        spreads = [Spread.of(values) for values in ([*loop.values()], [*floor.values()], paired(loop, floor))]
-        spreads.append(Spread.of(paired(*all_in)))
-        texts = ["–" if each is None else each.text(digits) for each, digits in zip(spreads, (0, 0, 2, 2), strict=True)]
-        lines.append((f"CPython {key[0]}", *map(str, key[1:]), *texts))
-    return lines
+        values = ([*loop.values()], [*floor.values()], paired(loop, floor), paired(*all_in))
+        found.append(Totals(*key, *(Spread.of(each) for each in values)))
+    return found
+
+
+def total_lines(bench: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Under TOTAL_HEADINGS."""
+    return [each.line() for each in totals(bench)]
 
 
 def _totals(bench: Sequence[Entry], key: tuple[str, str, int], program: str, quantity: str) -> dict[str, float]:

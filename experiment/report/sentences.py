@@ -79,7 +79,7 @@ def carries(row: StoredRow, first: StoredRow, digits: int) -> str | None:
     what it passes over the first fail that no pass of the other's lies above. None where neither is known."""
     if (interval := carried(row.bracket, first.bracket)) is not None:
         return f"{interval[0]:.{digits}f}–{interval[1]:.{digits}f}"
-    most = _most_passed(first)
+    most = most_passed(first)
     beyond = [point.sessions for point in first.points if point.status == "FAIL" and point.sessions > most]
     if row.bracket is None or not row.bracket.passed or not beyond:
         return None
@@ -88,12 +88,13 @@ def carries(row: StoredRow, first: StoredRow, digits: int) -> str | None:
 
 def ceiling(row: StoredRow) -> str:
     """The bracket; and where a single pass lies above its solid fail, that."""
-    most = _most_passed(row)
+    most = most_passed(row)
     beyond = row.bracket is not None and row.bracket.failed is not None and most > row.bracket.failed
     return f"{row.bracket}, passed once at {most}" if beyond else str(row.bracket)
 
 
-def _most_passed(row: StoredRow) -> int:
+def most_passed(row: StoredRow) -> int:
+    """The most sessions of a point that passed; 0 where none did."""
     return max((point.sessions for point in row.points if point.status == "PASS"), default=0)
 
 

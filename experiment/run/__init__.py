@@ -9,7 +9,7 @@ from experiment.run.manifest import CONTRACT, commit, make_manifest
 from experiment.run.point import run_point
 from experiment.run.probe import ProbeError
 from experiment.run.progress import Display, Stage
-from experiment.run.revisions import checked_out
+from experiment.run.revisions import checked_out, git
 from experiment.run.runner import run_campaign
 from experiment.run.stand import HARNESS_PYTHON, LOOPBACK, Stand
 
@@ -30,6 +30,7 @@ __all__ = [
     "checked_out",
     "commit",
     "findings",
+    "git",
     "interpreter_facts",
     "make_campaign",
     "make_manifest",

@@ -1,7 +1,6 @@
 """The facts of a run that no table shows: what ran it, on what. Collected, never typed."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -11,8 +10,8 @@ from experiment.ask import Row
 from experiment.host import RoleEnvironment
 from experiment.run.campaign import Campaign
 from experiment.run.launch import Launch
+from experiment.run.revisions import git
 from experiment.search import Search
-from experiment.setup import CHECKOUT
 
 CONTRACT = 2
 """The version of the measuring contract that runs are made by."""
@@ -20,14 +19,6 @@ CONTRACT = 2
 
 def commit() -> dict[str, Any]:
     """The checkout's commit and whether it has changes; None where git does not say."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, text=True, timeout=20)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
     status = git("status", "--porcelain")
     return {"commit": git("rev-parse", "HEAD"), "changed": None if status is None else bool(status)}
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from experiment.report import ratio
 from profiles.sharing.layouts import PROCESSES
-from profiles.sharing.ratios import by_round, ratio
+from profiles.sharing.ratios import by_round
 from profiles.sharing.tables import layouts_of
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiment.report import markdown, paired
+from experiment.report import Ratio, markdown, paired, ratio
 from profiles.sharing.evidence import Published
 from profiles.sharing.layouts import AGAIN, PROCESSES, THREADS
-from profiles.sharing.ratios import Ratio, by_round, ratio
+from profiles.sharing.ratios import by_round
 from profiles.sharing.tables import (
     HEADINGS,
     OBJECT_HEADINGS,

@@ -1,11 +1,7 @@
-"""A layout's windows by round, and their ratios."""
+"""A layout's windows by round."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from experiment.report import Ratio, ratio
-
-__all__ = ["Ratio", "by_round", "ratio"]
 
 
 def by_round(turns: Sequence[Mapping[str, Any]], layout: str, key: str = "us_per_session_second") -> dict[int, float]:

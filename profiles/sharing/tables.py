@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from experiment.report import ratio
 from profiles.sharing.layouts import PROCESSES, THREADS
-from profiles.sharing.ratios import by_round, ratio
+from profiles.sharing.ratios import by_round
 
 HEADINGS = ("loops", "layout", "µs per session-s", "÷ processes", "÷ threads", "waits per session-s", "busy")
 

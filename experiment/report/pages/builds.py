@@ -11,6 +11,7 @@ from experiment.report.sentences import receiving, tables
 from experiment.report.tables import markdown
 from experiment.store import StoredRow, StoredRun
 
+PAIR_HEADINGS = ("build", "decision", "cost ÷ the first build's, pair by pair")
 HEADINGS = ("row", "build", "µs per session-s", "to the build before", "all-in", "newest p95 ms", "RSS kB per session")
 
 
@@ -32,11 +33,10 @@ def page(runs: Mapping[str, StoredRun], bisections: Sequence[Mapping[str, Any]],
     parts += ["## How they were built", markdown(_BUILD_HEADINGS, _builds(first))]
     for bisection in bisections:
         parts.append(f"## `{bisection['command']}`\n\n{bisection['answer']} {bisection['took']}")
+        if bisection.get("about"):
+            parts.append(bisection["about"])
         if bisection["asked"]["package"] is None:
-            parts += [
-                _COMMITS,
-                markdown(("build", "decision", "cost ÷ the first build's, pair by pair"), _pairs(bisection)),
-            ]
+            parts.append(markdown(PAIR_HEADINGS, _pairs(bisection)))
     parts += ["## What to know before quoting this", _KNOW]
     return "\n\n".join(parts) + "\n"
 
@@ -65,11 +65,6 @@ def _pairs(bisection: Mapping[str, Any]) -> list[list[str]]:
         [label, str(seen["decision"]), ", ".join(f"{other / first:.3f}" for first, other in seen["pairs"])]
         for label, seen in bisection["looked_at"].items()
     ]
-
-
-_COMMITS = """\
-The first two are one commit of CPython 3.14.7, built twice; the last is that commit and one more, which leaves bytecode
-as it is compiled (`ENABLE_SPECIALIZATION 0` in `Include/internal/pycore_code.h`). None is profile-guided."""
 
 
 def lines(run: StoredRun) -> list[list[str]]:

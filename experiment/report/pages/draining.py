@@ -14,11 +14,12 @@ from experiment.report.bench import (
     phase_lines,
     reaction_lines,
     total_lines,
+    totals,
 )
 from experiment.report.comparison import compare
 from experiment.report.costs import Spread
 from experiment.report.pages.languages import is_foreign
-from experiment.report.sentences import against_first, carries, receiving, tables
+from experiment.report.sentences import against_first, carries, most_passed, receiving, tables
 from experiment.report.tables import markdown
 from experiment.store import StoredRun
 
@@ -96,16 +97,15 @@ def aims(bench: Sequence[Entry], runs: Sequence[StoredRun]) -> list[list[str]]:
             found.append(["1/18 of gil-h1's cost at equal load", where, measured, _reached(cost.median <= COST_AIM)])
         carried = carries(drain, stock, 2)
         if carried is not None:
-            most = max((point.sessions for point in drain.points if point.status == "PASS"), default=0)
-            least = max((point.sessions for point in stock.points if point.status == "PASS"), default=0)
-            is_reached = bool(least) and most / least >= CEILING_AIM
+            is_reached = most_passed(drain) >= CEILING_AIM * most_passed(stock) > 0
             found.append(["15 × gil-h1's sessions", where, f"{carried} times", _reached(is_reached)])
-    for interpreter, receive, sessions, _, _, ratio, all_in in total_lines(bench):
-        where = f"{interpreter}, receive = {receive}, {sessions} sessions"
-        for name, said in (("own", ratio), ("all-in", all_in)):
-            if said != "–":
-                is_reached = float(said.partition(" ")[0]) <= FLOOR_AIM
-                found.append([f"2 × the kernel's floor, {name}", where, f"{said} ×", _reached(is_reached)])
+    for each in totals(bench):
+        for name, ratio in (("own", each.ratio), ("all-in", each.all_in)):
+            if ratio is not None:
+                is_reached = ratio.median <= FLOOR_AIM
+                found.append(
+                    [f"2 × the kernel's floor, {name}", each.where, f"{ratio.text(2)} ×", _reached(is_reached)]
+                )
     return found
 
 
@@ -146,9 +146,9 @@ def _paused(pauses: Mapping[str, Entry]) -> str:
 def _claims(bench: Sequence[Entry]) -> list[str]:
     """The loop against the floor, in a sentence for each build."""
     said = []
-    for interpreter, receive, sessions, loop, floor, ratio, _ in total_lines(bench):
-        where = f"{interpreter}, receive = {receive}, {sessions} sessions"
-        said.append(f"{where}: {loop} µs beside a floor of {floor}: {ratio} times it.")
+    for each in totals(bench):
+        *_, loop, floor, ratio, _ = each.line()
+        said.append(f"{each.where}: {loop} µs beside a floor of {floor}: {ratio} times it.")
     return said
 
 

@@ -137,12 +137,15 @@ def publish_foreign(paths: Sequence[Path], root: Path = CHECKOUT) -> list[Path]:
     return [*sorted(folder.iterdir()), picture, prose]
 
 
-def publish_builds(paths: Sequence[Path], bisections: Sequence[Path], root: Path = CHECKOUT) -> list[Path]:
+def publish_builds(
+    paths: Sequence[Path], bisections: Sequence[Path], root: Path = CHECKOUT, about: str | None = None
+) -> list[Path]:
     """Keep the evidence of comparisons of builds and of bisections, and write their page and picture.
 
     Args:
         paths: comparisons of rows on several interpreters, the first the page's picture; none: those that are kept.
         bisections: folders of `make bisect`, each in place of the one of its package that is kept.
+        about: what the builds of these bisections are, as the page says it.
 
     Raises:
         ConfigError: a run is not finished, or none is kept.
@@ -159,7 +162,9 @@ def publish_builds(paths: Sequence[Path], bisections: Sequence[Path], root: Path
             raise ConfigError(f"{path}: expected the folder of a finished bisection")
         small = {key: without_places(value) for key, value in found.items() if key not in ("environment", "machine")}
         whose = found["asked"]["package"] or "cpython"
-        write_json(folder / f"bisect-{whose}.json", {**small, "machine": machine_kept(found["machine"])})
+        write_json(
+            folder / f"bisect-{whose}.json", {**small, "about": about, "machine": machine_kept(found["machine"])}
+        )
     said = [read_json(file) or {} for file in sorted(folder.glob("bisect-*.json"))]
     picture = _first_picture(kept, prose)
     prose.write_text(f"{GENERATED}\n\n{builds.page(kept, said, picture.name)}", encoding="utf-8")

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from experiment.ask import ConfigError, load_config
+from experiment.report import ratio
 from experiment.setup import read_json, write_json
 from profiles.sharing.evidence import FOLDER, Published, _scheduled, compact
 from profiles.sharing.layouts import PROCESSES, THREADS, layouts
 from profiles.sharing.page import _gains, claim, page
-from profiles.sharing.ratios import by_round, ratio
+from profiles.sharing.ratios import by_round
 from profiles.sharing.run import _sum, _traced, announce, chosen, of_host, sharing_of
 from profiles.sharing.tables import lines, thread_lines, wait_lines
 

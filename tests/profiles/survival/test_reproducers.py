@@ -7,25 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
+from typing import get_args
 
 import pytest
 
+from experiment.ask.studies import CellServer
 from experiment.setup import CHECKOUT
 from profiles.cliff.reproducer.lost_wakeup import Client
 from simulator.port import free_port
 
 SERVERS = CHECKOUT / "profiles" / "cliff" / "reproducer"
 HOSTILE = CHECKOUT / "profiles" / "survival" / "reproducer" / "hostile_client.py"
-EVERY = (
-    "uvicorn",
-    "uvicorn-wsproto",
-    "hypercorn",
-    "aiohttp",
-    "websockets",
-    "websockets-sync",
-    "picows",
-    "granian-rsgi",
-)
+EVERY = [server for server in get_args(CellServer) if server != "granian"]
 
 
 @contextmanager
